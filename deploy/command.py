@@ -1,0 +1,41 @@
+"""What runs on a node, as data; nothing here runs anything."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: an argument vector, and text for its standard input.
+
+    `secret` hides the input from every print of the command. `timeout` is in seconds.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+    secret: bool = False
+    timeout: float = 60.0
+
+    def __str__(self) -> str:
+        return shlex.join(self.argv)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended. `code` is None where no answer came: then `stderr` says why."""
+
+    command: Command
+    code: int | None
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    def tail(self, lines: int = 5) -> str:
+        """The last lines of what the command said, standard error last."""
+        text = (self.stdout.rstrip() + "\n" + self.stderr.rstrip()).strip()
+        return "\n".join(text.splitlines()[-lines:])

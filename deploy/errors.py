@@ -1,0 +1,48 @@
+"""The one error tree: each class has its exit code, each error a message (what, where) and a hint (what to do next)."""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """Shown once on stderr, without a traceback. Anything that is not one of these is a bug."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(DeployError):
+    """cluster.yaml, a flag or a file that the user gave is wrong."""
+
+    exit_code = 2
+
+
+class BuildError(DeployError):
+    """The image could not be rendered, built, pushed or found."""
+
+    exit_code = 3
+
+
+class RemoteError(DeployError):
+    """A node could not be reached, or a command on it failed."""
+
+    exit_code = 4
+
+
+class LockedError(RemoteError):
+    """Another `up` or `down` is at work on the same cluster."""
+
+
+class NotReadyError(DeployError):
+    """The ranks started, but did not become ready together."""
+
+    exit_code = 5
+
+
+class LabError(DeployError):
+    """The lab lacks something on this machine, or one of its parts failed."""
+
+    exit_code = 8
