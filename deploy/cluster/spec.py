@@ -76,7 +76,7 @@ class Ssh(Strict):
     """How to log in. ~/.ssh/config is read as well."""
 
     user: Text | None = Field(None, description="Login name; default: from ~/.ssh/config, else yours.")
-    port: Port = 22
+    port: Port | None = Field(None, description="Default: from ~/.ssh/config, else 22.")
     identity: Text | None = Field(None, description="Private key file; default: the agent and ~/.ssh.")
     known_hosts: Text = Field("~/.ssh/known_hosts", description="Host keys; an unknown key is refused.")
     connect_timeout: Annotated[float, Field(gt=0, le=120)] = Field(10.0, description="Seconds.", strict=False)
