@@ -11,10 +11,16 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import ConfigError
-from . import source
-from .source import Path, Problem, Source
-from .spec import Cluster
+from deploy.cluster import source
+from deploy.cluster.source import Path, Problem, Source
+from deploy.cluster.spec import Cluster
+from deploy.errors import ConfigError
+
+_PATTERNS = {
+    "name": "is not a name: lower-case letters, digits and dashes, 40 at most",
+    "environment": "is not the name of a variable",
+    "secrets": "is not the name of a variable",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ def _problem(error: Any) -> Problem:
         return Problem(path, "is needed here")
     if path[:1] == ("server",):
         return Problem(path[:2], "must be text, a number, true, false, a list, a mapping or null")
+    if error["type"] == "string_pattern_mismatch":
+        return Problem(path, f"{error['input']!r} {_PATTERNS.get(str(path[0]), 'is not legal text here')}")
     message = str(error["msg"]).removeprefix("Value error, ")
     return Problem(path, message[:1].lower() + message[1:] + f" (found {error['input']!r})")
 

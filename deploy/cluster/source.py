@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import ConfigError
+from deploy.errors import ConfigError
 
 Path = tuple[str | int, ...]
 
@@ -24,6 +24,7 @@ class Problem:
 
     path: Path
     what: str
+    place: tuple[int, int] | None = None
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Source:
         path = problem.path
         while path and path not in self.places:
             path = path[:-1]
-        line, column = self.places.get(path, (1, 1))
+        line, column = problem.place or self.places.get(path, (1, 1))
         key = dotted(problem.path)
         return line, column, f"{self.name}:{line}:{column}: {key + ': ' if key else ''}{problem.what}"
 
@@ -81,6 +82,7 @@ def _value(source: Source, node: yaml.Node, path: Path) -> Any:
         return _mapping(source, node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_value(source, item, (*path, index)) for index, item in enumerate(node.value)]
+    assert isinstance(node, yaml.ScalarNode)
     return _scalar(node)
 
 
@@ -90,8 +92,7 @@ def _mapping(source: Source, node: yaml.MappingNode, path: Path) -> dict[str, An
         inner = (*path, str(key.value))
         if str(key.value) in found:
             first = source.places[inner][0]
-            source.places[(*inner, "again")] = _place(key)
-            source.problems.append(Problem((*inner, "again"), f"the key was given before, in line {first}"))
+            source.problems.append(Problem(inner, f"the key was given before, in line {first}", _place(key)))
             continue
         source.places[inner] = _place(key)
         found[str(key.value)] = _value(source, item, inner)
@@ -102,7 +103,7 @@ def _place(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _scalar(node: yaml.Node) -> Any:
+def _scalar(node: yaml.ScalarNode) -> Any:
     """YAML 1.2's core types: no `on`/`off` booleans, no octal by a leading zero, no 60:30 as a number."""
     text = str(node.value)
     if node.style in ("'", '"', "|", ">"):
