@@ -1,0 +1,54 @@
+"""Docker command lines as data: argument vectors and label names; nothing here runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LABEL = "io.sglang-spark"
+CLUSTER, RANK, DIGEST, RECIPE = f"{LABEL}.cluster", f"{LABEL}.rank", f"{LABEL}.digest", f"{LABEL}.launch"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as `docker run` takes it; the server is its main process."""
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+def run(container: Container) -> tuple[str, ...]:
+    """`docker run` for a rank: host network, all GPUs, an init as PID 1, locked memory for RDMA."""
+    options: list[str] = ["--detach", "--init", "--name", container.name, "--network", "host", "--ipc", "host"]
+    options += ["--gpus", "all", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"]
+    # Engine 29 lowered the default of nofile to 1024, too few for NCCL and the model's shards.
+    options += ["--ulimit", "nofile=1048576:1048576"]
+    options += [word for device in container.devices for word in ("--device", device)]
+    options += [word for key, value in container.labels.items() for word in ("--label", f"{key}={value}")]
+    options += [word for key, value in container.environment.items() for word in ("--env", f"{key}={value}")]
+    options += [word for mount in container.mounts for word in ("--volume", mount)]
+    return ("docker", "run", *options, container.image, *container.argv)
+
+
+def pull(reference: str) -> tuple[str, ...]:
+    return ("docker", "pull", reference)
+
+
+def logs(name: str, *, follow: bool = False, tail: int | None = None) -> tuple[str, ...]:
+    options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
+    return ("docker", "logs", *options, name)
+
+
+def inspect(name: str) -> tuple[str, ...]:
+    """State of one container: exit code, out-of-memory mark, error text."""
+    return ("docker", "inspect", "--format", "{{json .State}}", name)
+
+
+def remove(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Remove containers, running or not; a name that is not there is no error to `docker rm --force`."""
+    return ("docker", "rm", "--force", "--volumes", *names)

@@ -1,0 +1,80 @@
+"""What is known of one node: values that plans are made from. Gathers nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rdma:
+    """One port of an RDMA device, with the RoCE v2 GID that carries `address`; -1 where there is none."""
+
+    device: str
+    port: int
+    state: str
+    netdev: str
+    gid_index: int = -1
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class RunningRank:
+    """A container of this cluster that a node has, running or not. Times are RFC 3339."""
+
+    container: str
+    rank: int
+    cluster: str
+    digest: str
+    launch: str
+    state: str
+    since: str
+    exit_code: int = 0
+    out_of_memory: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """One node, as one round trip showed it. Memory and disk in bytes; digests as sha256:…"""
+
+    architecture: str = ""
+    home: str = "/root"
+    docker: str = ""
+    docker_error: str = ""
+    gpu_runtime: bool = False
+    gpus: tuple[str, ...] = ()
+    rdma: tuple[Rdma, ...] = ()
+    rdma_devices: tuple[str, ...] = ()
+    interfaces: tuple[tuple[str, str], ...] = ()
+    memory_available: int = 0
+    disk_free: int = 0
+    listening: frozenset[int] = frozenset()
+    image_digests: tuple[str, ...] = ()
+    image_architecture: str = ""
+    ranks: tuple[RunningRank, ...] = ()
+
+    def interface(self, address: str) -> str:
+        """The network interface that carries an IPv4 address, or an empty string."""
+        return next((name for name, found in self.interfaces if found == address), "")
+
+    def rdma_for(self, address: str) -> tuple[Rdma, ...]:
+        """The active RDMA ports whose RoCE v2 GID is this IPv4 address."""
+        return tuple(port for port in self.rdma if port.address == address and port.state == "ACTIVE")
+
+
+def assumed_spark(fabric: str, digest: str) -> NodeFacts:
+    """A stock DGX Spark as documented, assumed and not seen: for plans made without contact to a node."""
+    return NodeFacts(
+        architecture="arm64",
+        home="/home/USER",
+        docker="assumed",
+        gpu_runtime=True,
+        gpus=("NVIDIA GB10",),
+        rdma=(Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, fabric),),
+        rdma_devices=("/dev/infiniband/uverbs0",),
+        interfaces=(("enp1s0f0np0", fabric),),
+        memory_available=115 << 30,
+        disk_free=1 << 40,
+        image_digests=(digest,),
+        image_architecture="arm64",
+    )
