@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Command:
     """One command: an argument vector, and text for its standard input.
 
-    `secret` hides the input from every print of the command. `timeout` is in seconds.
+    `secret` marks input that must never be shown. `held` keeps the input open, so that the command can notice
+    when this side goes away. `timeout` is in seconds.
     """
 
     argv: tuple[str, ...]
-    stdin: str = ""
+    stdin: str = field(default="", repr=False)
     secret: bool = False
+    held: bool = False
     timeout: float = 60.0
 
     def __str__(self) -> str:

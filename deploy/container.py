@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LABEL = "io.sglang-spark"
-CLUSTER, RANK, DIGEST, RECIPE = f"{LABEL}.cluster", f"{LABEL}.rank", f"{LABEL}.digest", f"{LABEL}.launch"
+CLUSTER, RANK, DIGEST, LAUNCH = f"{LABEL}.cluster", f"{LABEL}.rank", f"{LABEL}.digest", f"{LABEL}.launch"
 
 
 @dataclass(frozen=True)

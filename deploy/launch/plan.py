@@ -1,0 +1,151 @@
+"""From a cluster, an image and facts to the commands that make it so. Pure: no host, clock or file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from deploy import container
+from deploy.cluster.spec import Cluster
+from deploy.command import Command
+from deploy.container import Container
+from deploy.launch.environment import COMPILE_MOUNT, environment
+from deploy.launch.node import NodeFacts
+from deploy.launch.sglang import server_argv, server_port
+
+SECRETS_MOUNT = "/run/secrets/sglang-spark.env"
+PULL_TIMEOUT = 4 * 3600.0
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands that run at the same time, one a node, by rank."""
+
+    title: str
+    commands: Mapping[int, Command]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in order. No steps: the ranks run as asked already. `why` says what differs."""
+
+    steps: tuple[Step, ...]
+    containers: tuple[str, ...]
+    url: str
+    why: str
+
+
+def up(cluster: Cluster, image: str, facts: Sequence[NodeFacts], secrets: Mapping[str, str]) -> Plan:
+    """The plan that makes every rank run `image` (REPOSITORY@sha256:…). Ranks cannot rejoin: all change or none."""
+    ranks = [rank_container(cluster, rank, image, node) for rank, node in enumerate(facts)]
+    why = difference(ranks, facts)
+    names = tuple(rank.name for rank in ranks)
+    steps = tuple(_steps(cluster, ranks, facts, secrets)) if why else ()
+    return Plan(steps, names, f"http://{cluster.head.host}:{server_port(cluster)}", why)
+
+
+def rank_name(cluster: Cluster, rank: int) -> str:
+    return f"sglang-spark-{cluster.name}-rank{rank}"
+
+
+def rank_container(cluster: Cluster, rank: int, image: str, facts: NodeFacts) -> Container:
+    """The container of one rank, with a hash of all that it was started with among its labels."""
+    argv, mounts = server_argv(cluster, rank), _mounts(cluster, facts)
+    if cluster.secrets:
+        argv = ("sh", "-c", f'. {SECRETS_MOUNT}; exec "$@"', "sh", *argv)
+        mounts = (*mounts, f"{secrets_file(cluster, facts)}:{SECRETS_MOUNT}:ro")
+    devices = facts.rdma_devices if facts.rdma_for(cluster.nodes[rank].fabric) else ()
+    plain = Container(
+        rank_name(cluster, rank), image, argv, {}, environment(cluster, rank, facts), mounts, tuple(devices)
+    )
+    return replace(plain, labels=_labels(cluster, rank, plain))
+
+
+def _labels(cluster: Cluster, rank: int, plain: Container) -> dict[str, str]:
+    launch = hashlib.sha256("\0".join(container.run(plain)).encode()).hexdigest()[:16]
+    digest = plain.image.partition("@")[2]
+    return {
+        container.CLUSTER: cluster.name,
+        container.RANK: str(rank),
+        container.DIGEST: digest,
+        container.LAUNCH: launch,
+    }
+
+
+def _mounts(cluster: Cluster, facts: NodeFacts) -> tuple[str, ...]:
+    pairs = (f"{cluster.mounts.huggingface}:/root/.cache/huggingface", f"{cluster.mounts.compile}:{COMPILE_MOUNT}")
+    return tuple(_expand(mount, facts) for mount in (*pairs, *cluster.mounts.extra))
+
+
+def _expand(path: str, facts: NodeFacts) -> str:
+    return facts.home + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def secrets_file(cluster: Cluster, facts: NodeFacts) -> str:
+    return f"{facts.home}/.cache/sglang-spark/{cluster.name}.secrets.env"
+
+
+def difference(ranks: Sequence[Container], facts: Sequence[NodeFacts]) -> str:
+    """What differs between the ranks wanted and the ranks that run; empty where nothing does."""
+    reasons = []
+    for rank, (wanted, node) in enumerate(zip(ranks, facts, strict=True)):
+        found = next((one for one in node.ranks if one.container == wanted.name), None)
+        if found is None or found.state != "running":
+            reasons.append(f"rank {rank} " + (f"is {found.state}" if found else "does not run"))
+        elif found.launch != wanted.labels[container.LAUNCH]:
+            same = found.digest == wanted.labels[container.DIGEST]
+            reasons.append(f"rank {rank} runs with other {'settings' if same else 'image'}")
+        reasons += [f"{one.container} is left over" for one in node.ranks if one.container != wanted.name]
+    return "; ".join(reasons)
+
+
+def _steps(
+    cluster: Cluster, ranks: Sequence[Container], facts: Sequence[NodeFacts], secrets: Mapping[str, str]
+) -> Iterator[Step]:
+    digest = ranks[0].image.partition("@")[2]
+    pulls = {
+        rank: Command(container.pull(one.image), timeout=PULL_TIMEOUT)
+        for rank, one in enumerate(ranks)
+        if digest not in facts[rank].image_digests
+    }
+    old = {rank: tuple(one.container for one in node.ranks) for rank, node in enumerate(facts)}
+    removals = {rank: Command(container.remove(names)) for rank, names in old.items() if names}
+    prepare = {rank: _prepare(cluster, facts[rank], secrets) for rank in range(len(ranks))}
+    starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
+    steps = (Step("pull", pulls), Step("remove", removals), Step("prepare", prepare), Step("start", starts))
+    return (step for step in steps if step.commands)
+
+
+def _prepare(cluster: Cluster, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:
+    """Make the mounted folders, and the secrets file readable by its owner alone before it has content."""
+    folders = [mount.split(":")[0] for mount in _mounts(cluster, facts)[:2]]
+    if not cluster.secrets:
+        return Command(("mkdir", "-p", *folders))
+    script = 'file=$1; shift; mkdir -p "$@" "${file%/*}" && rm -f "$file" && umask 077 && cat > "$file"'
+    argv = ("sh", "-c", script, "sh", secrets_file(cluster, facts), *folders)
+    return Command(argv, stdin=secrets_text(secrets), secret=True)
+
+
+def secrets_text(secrets: Mapping[str, str]) -> str:
+    """Lines that a POSIX shell reads back to the letter."""
+    return "".join(f"export {name}='" + value.replace("'", "'\\''") + "'\n" for name, value in secrets.items())
+
+
+def describe(plan: Plan, cluster: Cluster) -> str:
+    """The plan as text: what `--dry-run` prints. Secrets are never part of a command line."""
+    if not plan.steps:
+        return f"{cluster.name}: nothing to do, the ranks run as asked"
+    lines = [f"{cluster.name}: {plan.why}"]
+    for step in plan.steps:
+        lines.append(f"{step.title}, on all nodes at once:")
+        lines += [f"  {cluster.nodes[rank].host}: {command}" for rank, command in step.commands.items()]
+    return "\n".join(lines)
+
+
+def as_json(plan: Plan, cluster: Cluster) -> str:
+    """The plan for scripts: steps with an argument vector a rank."""
+    steps = [{"step": step.title, "ranks": {str(r): c.argv for r, c in step.commands.items()}} for step in plan.steps]
+    return json.dumps({"cluster": cluster.name, "why": plan.why, "url": plan.url, "steps": steps}, indent=2)
