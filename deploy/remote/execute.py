@@ -1,0 +1,162 @@
+"""All nodes at once: connections, locks, and the carrying out of steps. Decides nothing about what to run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+from deploy.cluster.spec import Cluster, Node
+from deploy.command import Command, Result
+from deploy.errors import LockedError, RemoteError
+from deploy.launch.plan import Step
+from deploy.remote.ssh import Session
+
+OnLine = Callable[[int, str], None]
+LOCKED = 75
+
+_LOCK = """
+mkdir -p "$1" && exec 9>>"$1/$2.lock" || exit 1
+flock -n 9 || { cat "$1/$2.holder" 2>/dev/null; exit 75; }
+printf '%s\\n' "$3" > "$1/$2.holder"; echo locked
+cat > /dev/null; rm -f "$1/$2.holder"
+"""
+
+
+class Fleet:
+    """One open session a node, by rank."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.nodes: Sequence[Node] = cluster.nodes
+        self.sessions = [Session(node, cluster.ssh) for node in cluster.nodes]
+        self.name = cluster.name
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=4 * len(cluster.nodes) + 4, thread_name_prefix="node")
+
+    def connect(self) -> None:
+        """Log in everywhere. Raises one RemoteError that lists every node that refused."""
+        futures = {rank: self._pool.submit(session.open) for rank, session in enumerate(self.sessions)}
+        wait(futures.values())
+        errors = {rank: future.exception() for rank, future in futures.items() if future.exception()}
+        for error in errors.values():
+            if not isinstance(error, RemoteError):
+                raise error  # type: ignore[misc]
+        if errors:
+            raise self.error({rank: str(error) for rank, error in errors.items()}, _hints(errors.values()))
+
+    def error(self, problems: Mapping[int, str], hint: str, kind: type[RemoteError] = RemoteError) -> RemoteError:
+        """One error that names every failing node."""
+        lines = [f"  {self.nodes[rank].host}: {what}" for rank, what in sorted(problems.items())]
+        count = f"{len(problems)} of {len(self.nodes)} nodes"
+        return kind(f"{self.name}: {count} failed\n" + "\n".join(lines), hint)
+
+    def submit(self, rank: int, command: Command, on_line: OnLine | None = None) -> Future[Result]:
+        """Start a command that may be stopped by `stop`."""
+        listener = None if on_line is None else lambda line: on_line(rank, line)
+        return self._pool.submit(self.sessions[rank].run, command, listener, self._stop)
+
+    def call(self, work: Callable[[], None]) -> Future[None]:
+        """Run a watcher beside the commands."""
+        return self._pool.submit(work)
+
+    def each(self, commands: Mapping[int, Command], on_line: OnLine | None = None) -> dict[int, Result]:
+        """Run one command a node at the same time, and wait for all of them; failures are Results."""
+        futures = {rank: self.submit(rank, command, on_line) for rank, command in commands.items()}
+        wait(futures.values())
+        return {rank: future.result() for rank, future in futures.items()}
+
+    def carry_out(self, step: Step, on_line: OnLine | None = None) -> None:
+        """Run a step everywhere. Raises one RemoteError with every node's command, code and last lines."""
+        results = self.each(step.commands, on_line)
+        failed = {rank: _failure(result) for rank, result in results.items() if not result.ok}
+        if failed:
+            raise self.error(failed, hint_for("\n".join(failed.values())))
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Stop following logs and waiting for commands; what a node has begun by then ends by itself."""
+        self._stop.set()
+
+    def resume(self) -> None:
+        self._stop.clear()
+
+    def close(self) -> None:
+        self._stop.set()
+        for session in self.sessions:
+            session.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def lock(self, holder: str) -> Iterator[None]:
+        """Hold the cluster's lock on every node; the nodes release it by themselves when this side goes away."""
+        taken = {rank: _Lock(self, rank, holder) for rank in range(len(self.sessions))}
+        try:
+            problems = {rank: what for rank, lock in taken.items() if (what := lock.problem())}
+            if problems:
+                raise self.error(problems, "wait for it, or stop it; the lock goes with its holder", LockedError)
+            yield
+        finally:
+            for lock in taken.values():
+                lock.release()
+
+
+class _Lock:
+    """The lock of one node: a shell there that holds a flock for as long as it can read from us."""
+
+    def __init__(self, fleet: Fleet, rank: int, holder: str) -> None:
+        self._answered, self._release = threading.Event(), threading.Event()
+        self._first = ""
+        folder = Command(("sh", "-c", f'set -- "$HOME/.cache/sglang-spark" "$@"\n{_LOCK}', "sh", fleet.name, holder))
+        command = Command(folder.argv, held=True, timeout=float("inf"))
+        self._future = fleet._pool.submit(fleet.sessions[rank].run, command, self._hear, self._release)
+        self._future.add_done_callback(lambda _: self._answered.set())
+
+    def _hear(self, line: str) -> None:
+        self._first = self._first or line
+        self._answered.set()
+
+    def problem(self) -> str:
+        """Empty once the lock is held; else who holds it, or why it cannot be taken."""
+        if not self._answered.wait(30):
+            return "the lock did not answer in 30 s"
+        if self._first == "locked":
+            return ""
+        result = self._future.result()
+        return f"locked by {self._first or 'another run'}" if result.code == LOCKED else f"no lock: {result.tail(1)}"
+
+    def release(self) -> None:
+        self._release.set()
+        wait([self._future], timeout=5)
+
+
+def _failure(result: Result) -> str:
+    code = "did not end" if result.code is None else f"exit code {result.code}"
+    tail = result.tail(6).replace("\n", "\n      ")
+    shown = str(result.command)
+    shown = shown if len(shown) <= 300 else shown[:297] + "..."
+    return f"{code}: {shown}\n      {tail}"
+
+
+HINTS = (
+    ("no space left on device", "make room on the node: `docker image prune`, or remove an old model"),
+    ("unauthorized", "log in to the registry on the nodes with `docker login`"),
+    ("no basic auth credentials", "log in to the registry on the nodes with `docker login`"),
+    ("denied", "log in to the registry on the nodes with `docker login`"),
+    ("manifest unknown", "build and push first: `python build-and-deploy.py build`, then `push`"),
+    ("permission denied while trying to connect", "add the SSH user to the group docker on the nodes"),
+)
+
+
+def hint_for(text: str) -> str:
+    """What usually mends an error of Docker's."""
+    lower = text.lower()
+    return next((hint for mark, hint in HINTS if mark in lower), "run the command on the node by hand to see more")
+
+
+def _hints(errors: object) -> str:
+    found = dict.fromkeys(str(getattr(error, "hint", "")) for error in errors)  # type: ignore[attr-defined]
+    return "; ".join(hint for hint in found if hint)
