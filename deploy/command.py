@@ -11,13 +11,15 @@ class Command:
     """One command: an argument vector, and text for its standard input.
 
     `secret` marks input that must never be shown. `held` keeps the input open, so that the command can notice
-    when this side goes away. `timeout` is in seconds.
+    when this side goes away. `loose` commands may be left behind when the operation is interrupted; all others are
+    waited for, since what they begin must be known before it can be undone. `timeout` is in seconds.
     """
 
     argv: tuple[str, ...]
     stdin: str = field(default="", repr=False)
     secret: bool = False
     held: bool = False
+    loose: bool = False
     timeout: float = 60.0
 
     def __str__(self) -> str:

@@ -49,6 +49,11 @@ def inspect(name: str) -> tuple[str, ...]:
     return ("docker", "inspect", "--format", "{{json .State}}", name)
 
 
-def remove(names: tuple[str, ...]) -> tuple[str, ...]:
+def remove(*names: str) -> tuple[str, ...]:
     """Remove containers, running or not; a name that is not there is no error to `docker rm --force`."""
     return ("docker", "rm", "--force", "--volumes", *names)
+
+
+def kill(name: str) -> tuple[str, ...]:
+    """End a container at once and keep it, so that its log can still be read."""
+    return ("docker", "kill", name)

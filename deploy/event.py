@@ -33,4 +33,12 @@ class RankPhase:
     detail: str = ""
 
 
-Event = Note | Progress | RankPhase
+@dataclass(frozen=True)
+class LogLine:
+    """One line that a rank said."""
+
+    rank: int
+    text: str
+
+
+Event = Note | Progress | RankPhase | LogLine

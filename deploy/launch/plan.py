@@ -107,12 +107,12 @@ def _steps(
 ) -> Iterator[Step]:
     digest = ranks[0].image.partition("@")[2]
     pulls = {
-        rank: Command(container.pull(one.image), timeout=PULL_TIMEOUT)
+        rank: Command(container.pull(one.image), timeout=PULL_TIMEOUT, loose=True)
         for rank, one in enumerate(ranks)
         if digest not in facts[rank].image_digests
     }
     old = {rank: tuple(one.container for one in node.ranks) for rank, node in enumerate(facts)}
-    removals = {rank: Command(container.remove(names)) for rank, names in old.items() if names}
+    removals = {rank: Command(container.remove(*names)) for rank, names in old.items() if names}
     prepare = {rank: _prepare(cluster, facts[rank], secrets) for rank in range(len(ranks))}
     starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
     steps = (Step("pull", pulls), Step("remove", removals), Step("prepare", prepare), Step("start", starts))

@@ -31,19 +31,28 @@ class Fleet:
         self.nodes: Sequence[Node] = cluster.nodes
         self.sessions = [Session(node, cluster.ssh) for node in cluster.nodes]
         self.name = cluster.name
+        self.reachable: tuple[int, ...] = ()
         self._stop = threading.Event()
+        self._binding: set[Future[Result]] = set()
         self._pool = ThreadPoolExecutor(max_workers=4 * len(cluster.nodes) + 4, thread_name_prefix="node")
+
+    def reach(self) -> dict[int, RemoteError]:
+        """Log in wherever it is possible; the errors of the other nodes, by rank."""
+        futures = {rank: self._pool.submit(session.open) for rank, session in enumerate(self.sessions)}
+        wait(futures.values())
+        errors = {rank: future.exception() for rank, future in futures.items()}
+        self.reachable = tuple(rank for rank, error in errors.items() if error is None)
+        return {rank: error for rank, error in errors.items() if isinstance(error, RemoteError)}
 
     def connect(self) -> None:
         """Log in everywhere. Raises one RemoteError that lists every node that refused."""
-        futures = {rank: self._pool.submit(session.open) for rank, session in enumerate(self.sessions)}
-        wait(futures.values())
-        errors = {rank: future.exception() for rank, future in futures.items() if future.exception()}
-        for error in errors.values():
-            if not isinstance(error, RemoteError):
-                raise error  # type: ignore[misc]
+        errors = self.reach()
         if errors:
-            raise self.error({rank: str(error) for rank, error in errors.items()}, _hints(errors.values()))
+            raise self.refused(errors)
+
+    def refused(self, errors: Mapping[int, RemoteError]) -> RemoteError:
+        hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+        return self.error({rank: error.message for rank, error in errors.items()}, "; ".join(hints))
 
     def error(self, problems: Mapping[int, str], hint: str, kind: type[RemoteError] = RemoteError) -> RemoteError:
         """One error that names every failing node."""
@@ -52,23 +61,32 @@ class Fleet:
         return kind(f"{self.name}: {count} failed\n" + "\n".join(lines), hint)
 
     def submit(self, rank: int, command: Command, on_line: OnLine | None = None) -> Future[Result]:
-        """Start a command that may be stopped by `stop`."""
+        """Start a command on one node."""
         listener = None if on_line is None else lambda line: on_line(rank, line)
-        return self._pool.submit(self.sessions[rank].run, command, listener, self._stop)
+        stop = self._stop if command.loose else None
+        future = self._pool.submit(self.sessions[rank].run, command, listener, stop)
+        if not command.loose:
+            self._binding.add(future)
+            future.add_done_callback(self._binding.discard)
+        return future
 
     def call(self, work: Callable[[], None]) -> Future[None]:
         """Run a watcher beside the commands."""
         return self._pool.submit(work)
 
-    def each(self, commands: Mapping[int, Command], on_line: OnLine | None = None) -> dict[int, Result]:
+    def each(self, commands: Mapping[int, Command]) -> dict[int, Result]:
         """Run one command a node at the same time, and wait for all of them; failures are Results."""
-        futures = {rank: self.submit(rank, command, on_line) for rank, command in commands.items()}
+        futures = {rank: self.submit(rank, command) for rank, command in commands.items()}
         wait(futures.values())
         return {rank: future.result() for rank, future in futures.items()}
 
-    def carry_out(self, step: Step, on_line: OnLine | None = None) -> None:
-        """Run a step everywhere. Raises one RemoteError with every node's command, code and last lines."""
-        results = self.each(step.commands, on_line)
+    def begin(self, step: Step, on_line: OnLine | None = None) -> dict[int, Future[Result]]:
+        """Start a step on all its nodes at the same time."""
+        return {rank: self.submit(rank, command, on_line) for rank, command in step.commands.items()}
+
+    def finish(self, running: Mapping[int, Future[Result]]) -> None:
+        """Wait for a step. Raises one RemoteError with every failing node's command, code and last lines."""
+        results = {rank: future.result() for rank, future in running.items()}
         failed = {rank: _failure(result) for rank, result in results.items() if not result.ok}
         if failed:
             raise self.error(failed, hint_for("\n".join(failed.values())))
@@ -77,12 +95,10 @@ class Fleet:
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def stop(self) -> None:
-        """Stop following logs and waiting for commands; what a node has begun by then ends by itself."""
+    def settle(self, timeout: float = 30.0) -> None:
+        """Let go of loose commands and watchers, and wait for all others, so that nothing begins behind our back."""
         self._stop.set()
-
-    def resume(self) -> None:
-        self._stop.clear()
+        wait(set(self._binding), timeout=timeout)
 
     def close(self) -> None:
         self._stop.set()
@@ -93,7 +109,7 @@ class Fleet:
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         """Hold the cluster's lock on every node; the nodes release it by themselves when this side goes away."""
-        taken = {rank: _Lock(self, rank, holder) for rank in range(len(self.sessions))}
+        taken = {rank: _Lock(self, rank, holder) for rank in self.reachable}
         try:
             problems = {rank: what for rank, lock in taken.items() if (what := lock.problem())}
             if problems:
@@ -156,7 +172,3 @@ def hint_for(text: str) -> str:
     lower = text.lower()
     return next((hint for mark, hint in HINTS if mark in lower), "run the command on the node by hand to see more")
 
-
-def _hints(errors: object) -> str:
-    found = dict.fromkeys(str(getattr(error, "hint", "")) for error in errors)  # type: ignore[attr-defined]
-    return "; ".join(hint for hint in found if hint)

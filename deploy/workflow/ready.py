@@ -1,0 +1,126 @@
+"""From started to serving: logs followed, health asked, one real generation at the end."""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Iterator
+
+from deploy import container
+from deploy.cluster.spec import Cluster
+from deploy.command import Command
+from deploy.errors import NotReadyError
+from deploy.event import Event, Note, RankPhase
+from deploy.launch.gang import Gang, verdict
+from deploy.launch.health import Gone, Healthy, Line, Observation
+from deploy.launch.plan import Plan
+from deploy.launch.sglang import server_flags, server_port
+from deploy.remote.execute import Fleet
+from deploy.remote.http import Endpoint
+
+POLL = 1.0
+# Rank 0 generates a token for each health answer, and gives up on it after 20 s.
+HEALTH_TIMEOUT = 25.0
+# The first real request compiles kernels: 75 to 110 s were seen.
+SMOKE_TIMEOUT = 300.0
+FOREVER = float("inf")
+# The rank that went first is named; the others follow it, so a short look around tells which one it was.
+LOOK_AROUND = 0.5
+
+
+def endpoint(fleet: Fleet, cluster: Cluster, rank: int) -> Endpoint:
+    """A rank's HTTP port, reached on its own node."""
+    host = str(server_flags(cluster).get("host", "127.0.0.1"))
+    local = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host
+    return Endpoint(fleet.sessions[rank], local, server_port(cluster))
+
+
+def wait_until_ready(fleet: Fleet, cluster: Cluster, todo: Plan, timeout: float) -> Iterator[Event]:
+    """Follow every rank until all are ready. Raises NotReadyError as soon as one is gone, or after `timeout` s."""
+    seen: queue.Queue[Observation] = queue.Queue()
+    for rank, name in enumerate(todo.containers):
+        fleet.call(lambda rank=rank, name=name: _follow(fleet, rank, name, seen))  # type: ignore[misc]
+        fleet.call(lambda rank=rank: _ask_health(fleet, cluster, rank, seen))  # type: ignore[misc]
+    gang, deadline = Gang.of(len(todo.containers)), time.monotonic() + timeout
+    while not gang.ready:
+        left = deadline - time.monotonic()
+        found = _next(seen, min(left, 1.0))
+        if found:
+            after = gang.after(found)
+            yield from _changes(fleet, gang, after)
+            gang = after
+        if left <= 0 or gang.first_gone is not None:
+            raise _failed(cluster, gang, seen)
+
+
+def _next(seen: queue.Queue[Observation], timeout: float) -> Observation | None:
+    try:
+        return seen.get(timeout=max(timeout, 0.01))
+    except queue.Empty:
+        return None
+
+
+def _changes(fleet: Fleet, before: Gang, after: Gang) -> Iterator[Event]:
+    for rank, state in after.ranks.items():
+        if (state.phase, state.detail) != (before.ranks[rank].phase, before.ranks[rank].detail):
+            yield RankPhase(rank, fleet.nodes[rank].host, state.phase, state.detail)
+
+
+def _failed(cluster: Cluster, gang: Gang, seen: queue.Queue[Observation]) -> NotReadyError:
+    time.sleep(LOOK_AROUND if gang.first_gone is not None else 0)
+    while not seen.empty():
+        gang = gang.after(seen.get())
+    hint = "read more with `logs --rank N`"
+    return NotReadyError(verdict(gang, cluster.name), hint)
+
+
+def _follow(fleet: Fleet, rank: int, name: str, seen: queue.Queue[Observation]) -> None:
+    """Hand on a rank's log lines, and its end."""
+    command = Command(container.logs(name, follow=True), loose=True, timeout=FOREVER)
+    result = fleet.submit(rank, command, lambda r, line: seen.put(Line(r, line))).result()
+    if not fleet.stopping:
+        seen.put(_ending(fleet, rank, name, result.tail(1)))
+
+
+def _ending(fleet: Fleet, rank: int, name: str, last: str) -> Gone:
+    result = fleet.submit(rank, Command(container.inspect(name))).result()
+    if not result.ok:
+        return Gone(rank, None, result.tail(1) or last)
+    state = json.loads(result.stdout)
+    if state["Running"]:
+        return Gone(rank, None, f"its log broke off: {last}")
+    reason = "out of memory" if state["OOMKilled"] else str(state.get("Error", ""))
+    return Gone(rank, int(state["ExitCode"]), reason)
+
+
+def _ask_health(fleet: Fleet, cluster: Cluster, rank: int, seen: queue.Queue[Observation]) -> None:
+    port = endpoint(fleet, cluster, rank)
+    while not fleet.stopping:
+        if port.get("/health", HEALTH_TIMEOUT).ok:
+            seen.put(Healthy(rank))
+            return
+        time.sleep(POLL)
+
+
+def smoke_test(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
+    """One real generation. Raises NotReadyError where the answer is missing or is one character over and over."""
+    yield Note("asking one question; the first one compiles kernels and may take two minutes")
+    messages = [{"role": "user", "content": "Name three colours."}]
+    body = {"model": cluster.model.path, "messages": messages, "max_tokens": 32, "temperature": 0}
+    answer = endpoint(fleet, cluster, 0).post("/v1/chat/completions", body, SMOKE_TIMEOUT)
+    text = _text(answer.body) if answer.ok else ""
+    if not answer.ok:
+        raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", "see logs")
+    if len(set(text.split())) == 0 or (len(text) > 3 and len(set(text)) == 1):
+        raise NotReadyError(f"{cluster.name}: rank 0 answered garbage: {text[:60]!r}", "the kernels may be wrong")
+    yield Note(f"answer: {text.strip()[:100]!r}")
+
+
+def _text(body: str) -> str:
+    """All that was generated, thinking included."""
+    try:
+        message = json.loads(body)["choices"][0]["message"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return " ".join(str(message[key]) for key in ("reasoning_content", "content") if message.get(key))

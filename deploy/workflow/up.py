@@ -1,0 +1,139 @@
+"""`up`: connect, lock, gather facts, plan, carry out, wait until every rank is ready, ask one question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
+from contextlib import closing
+from dataclasses import dataclass
+
+from deploy import container
+from deploy.cluster.load import Document
+from deploy.command import Command
+from deploy.errors import NotReadyError
+from deploy.event import Event, Note, Progress
+from deploy.image.engine import resolve
+from deploy.launch import fit, plan
+from deploy.launch.node import NodeFacts, assumed_spark
+from deploy.launch.plan import Plan, Step
+from deploy.remote import facts as probe
+from deploy.remote.execute import Fleet
+from deploy.workflow.asked import Asked, asked, secrets
+from deploy.workflow.ready import smoke_test, wait_until_ready
+
+ASSUMED_DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """`timeout`: seconds until every rank must be ready. `holder`: who takes the lock, for the next one to read."""
+
+    timeout: float = 1800.0
+    holder: str = ""
+
+
+def up(document: Document, environ: Mapping[str, str], options: Options) -> Iterator[Event]:
+    """Make the ranks run as asked. Raises RemoteError before anything is started, NotReadyError after."""
+    wanted, hidden = asked(document), secrets(document, environ)
+    cluster = wanted.cluster
+    with closing(Fleet(cluster)) as fleet:
+        fleet.connect()
+        with fleet.lock(options.holder):
+            seen = gather(fleet, wanted)
+            image = _pinned(wanted, seen)
+            todo = plan.up(cluster, image, seen, hidden)
+            yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
+            yield from _launch(fleet, wanted, todo, options)
+
+
+def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
+    """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
+    wanted, hidden = asked(document), secrets(document, environ)
+    cluster, name = wanted.cluster, wanted.cluster.image.repository
+    if offline:
+        assumed = [assumed_spark(node.fabric, "") for node in cluster.nodes]
+        return plan.up(cluster, f"{name}@{ASSUMED_DIGEST}", assumed, hidden)
+    with closing(Fleet(cluster)) as fleet:
+        fleet.connect()
+        seen = gather(fleet, wanted)
+        return plan.up(cluster, _pinned(wanted, seen), seen, hidden)
+
+
+def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
+    """Facts of every node, one round trip each. Raises one RemoteError with every node that cannot run its rank."""
+    command = probe.command(wanted.cluster.name, wanted.reference)
+    results = fleet.each(dict.fromkeys(range(len(fleet.sessions)), command))
+    failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
+    if failed:
+        raise fleet.error(failed, "the node must have a POSIX shell and iproute2")
+    seen = [probe.read(results[rank].stdout) for rank in sorted(results)]
+    unfit: dict[int, str] = {}
+    for rank, what in fit.problems(wanted.cluster, seen):
+        unfit[rank] = f"{unfit[rank]}; {what}" if rank in unfit else what
+    if unfit:
+        raise fleet.error(unfit, "nothing was started; mend these and run `up` again")
+    return seen
+
+
+def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
+    """REPOSITORY@DIGEST: what all nodes have already, else what the registry has under the reference."""
+    held = [set(node.image_digests) for node in seen]
+    common = set.intersection(*held)
+    digest = common.pop() if len(common) == 1 else resolve(wanted.reference)
+    return f"{wanted.cluster.image.repository}@{digest}"
+
+
+def _launch(fleet: Fleet, wanted: Asked, todo: Plan, options: Options) -> Iterator[Event]:
+    """Carry the plan out and wait. What this run began does not outlive its failure or interruption."""
+    begun = False
+    try:
+        for step in todo.steps:
+            begun = begun or step.title == "start"
+            yield from _step(fleet, step)
+        yield from wait_until_ready(fleet, wanted.cluster, todo, options.timeout)
+        yield from smoke_test(fleet, wanted.cluster)
+    except NotReadyError:
+        yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
+        _undo(fleet, todo, container.kill)
+        raise
+    except BaseException as error:
+        fleet.settle()
+        if begun and not isinstance(error, GeneratorExit):
+            yield Note("removing what was started", "warning")
+        if begun:
+            _undo(fleet, todo, container.remove)
+        raise
+    yield Note(f"{wanted.cluster.name} serves at {todo.url}/v1", "done")
+
+
+def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
+    nodes = ", ".join(fleet.nodes[rank].host for rank in step.commands)
+    yield Note(f"{step.title}: {nodes}")
+    meter = PullMeter()
+    running = fleet.begin(step, meter.hear if step.title == "pull" else None)
+    while wait(running.values(), timeout=0.5).not_done:
+        for rank, (done, layers) in sorted(meter.layers.items()):
+            yield Progress(f"pull on {fleet.nodes[rank].host}", done, layers, "layers")
+    fleet.finish(running)
+
+
+class PullMeter:
+    """Counts the layers in the lines of `docker pull`: how many there are, how many are in place."""
+
+    def __init__(self) -> None:
+        self.layers: dict[int, tuple[int, int]] = {}
+
+    def hear(self, rank: int, line: str) -> None:
+        done, total = self.layers.get(rank, (0, 0))
+        total += line.endswith((": Pulling fs layer", ": Already exists"))
+        done += line.endswith((": Pull complete", ": Already exists"))
+        self.layers[rank] = (done, total)
+
+
+def _undo(fleet: Fleet, todo: Plan, ending: Callable[[str], tuple[str, ...]]) -> None:
+    """End the containers of this cluster. Raises RemoteError that names the nodes where that is not known."""
+    commands = {rank: Command(ending(name)) for rank, name in enumerate(todo.containers)}
+    results = fleet.each(commands)
+    lost = {rank: result.tail(1) for rank, result in results.items() if result.code is None}
+    if lost:
+        raise fleet.error(lost, "these may still run their ranks: run `down` when they are back")
