@@ -42,4 +42,6 @@ def status_text(status: ClusterStatus) -> str:
         digest = one.digest.removeprefix("sha256:")[:12] or "-"
         rows.append((str(one.rank), one.node, one.state, one.health, digest, one.since[:19] or "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import TypeVar
 
 from deploy.cluster.spec import Cluster, Node
 from deploy.command import Command, Result
@@ -14,6 +15,7 @@ from deploy.launch.plan import Step
 from deploy.remote.ssh import Session
 
 OnLine = Callable[[int, str], None]
+T = TypeVar("T")
 LOCKED = 75
 
 _LOCK = """
@@ -70,7 +72,7 @@ class Fleet:
             future.add_done_callback(self._binding.discard)
         return future
 
-    def call(self, work: Callable[[], None]) -> Future[None]:
+    def call(self, work: Callable[[], T]) -> Future[T]:
         """Run a watcher beside the commands."""
         return self._pool.submit(work)
 
@@ -171,4 +173,3 @@ def hint_for(text: str) -> str:
     """What usually mends an error of Docker's."""
     lower = text.lower()
     return next((hint for mark, hint in HINTS if mark in lower), "run the command on the node by hand to see more")
-

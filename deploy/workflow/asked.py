@@ -44,7 +44,10 @@ def _table(document: Document) -> FlagTable:
 def secrets(document: Document, environ: Mapping[str, str]) -> dict[str, str]:
     """The values of the secrets that cluster.yaml names. Raises ConfigError for every one that is not set."""
     names = document.cluster.secrets
-    missing = [Problem(("secrets", i), f"{name} is not set in your shell") for i, name in enumerate(names)
-               if name not in environ]
+    missing = [
+        Problem(("secrets", i), f"{name} is not set in your shell")
+        for i, name in enumerate(names)
+        if name not in environ
+    ]
     document.source.refuse(missing)
     return {name: environ[name] for name in names}

@@ -1,0 +1,93 @@
+"""`up`, `status`, `logs` and `down`: options in, events out."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from deploy.cli import options
+from deploy.cli.output import follow, view
+
+
+@click.command()
+@options.nodes
+@click.option("--timeout", default=1800.0, show_default=True, help="Seconds until every rank must be ready.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the plan; change nothing.")
+@click.option("--offline", is_flag=True, help="With --dry-run: contact no node, assume stock DGX Sparks.")
+@options.as_json
+@options.quiet
+def up(path: str, timeout: float, dry_run: bool, offline: bool, as_json: bool, quiet: bool) -> None:  # noqa: PLR0913
+    """Start the ranks, wait until every one is ready, and ask one question.
+
+    A second `up` with the same file changes nothing. Exit codes: 2 configuration, 3 image, 4 a node, 5 not ready.
+    """
+    if offline and not dry_run:
+        raise click.UsageError("--offline goes with --dry-run")
+    if dry_run:
+        _print_plan(path, offline=offline, as_json=as_json)
+        return
+    from deploy.cluster.load import load
+    from deploy.workflow.up import Options, up
+
+    document = load(path)
+    with view(quiet=quiet, as_json=as_json) as shown:
+        follow(up(document, os.environ, Options(timeout, options.holder("up"))), shown)
+    if not quiet:
+        click.echo(f"next: python build-and-deploy.py status --nodes {path}", err=True)
+
+
+def _print_plan(path: str, *, offline: bool, as_json: bool) -> None:
+    from deploy.cluster.load import load
+    from deploy.launch.plan import as_json as plan_json
+    from deploy.launch.plan import describe
+    from deploy.workflow.up import planned
+
+    document = load(path)
+    plan = planned(document, os.environ, offline=offline)
+    if offline:
+        click.echo("assumed, not seen: stock DGX Sparks, and an image digest of zeros", err=True)
+    click.echo(plan_json(plan, document.cluster) if as_json else describe(plan, document.cluster))
+
+
+@click.command()
+@options.nodes
+@options.as_json
+def status(path: str, as_json: bool) -> None:
+    """Show every rank: node, state, health, image digest, since when. Exit code 5 unless all serve."""
+    from deploy.cluster.load import load
+    from deploy.report import status_json, status_text
+    from deploy.workflow.observe import status as look
+
+    seen = look(load(path))
+    click.echo(status_json(seen) if as_json else status_text(seen))
+    raise SystemExit(0 if seen.serving else 5)
+
+
+@click.command()
+@options.nodes
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--rank", type=int, help="One rank; default: all.")
+@click.option("--tail", type=int, help="The last N lines.")
+def logs(path: str, following: bool, rank: int | None, tail: int | None) -> None:
+    """Show what the ranks say; of several ranks each line names its own."""
+    from deploy.cluster.load import load
+    from deploy.workflow.observe import logs as read
+
+    document = load(path)
+    many = rank is None and len(document.cluster.nodes) > 1
+    for line in read(document, rank, follow=following, tail=tail):
+        click.echo(f"rank {line.rank} | {line.text}" if many else line.text)
+
+
+@click.command()
+@options.nodes
+@click.option("--grace", default=10, show_default=True, help="Seconds that a rank may take to leave.")
+@options.quiet
+def down(path: str, grace: int, quiet: bool) -> None:
+    """Stop and remove every rank. Safe to repeat."""
+    from deploy.cluster.load import load
+    from deploy.workflow.down import down
+
+    with view(quiet=quiet) as shown:
+        follow(down(load(path), options.holder("down"), grace), shown)

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+
+import click
+
+nodes = click.option(
+    "--nodes", "path", default="cluster.yaml", show_default=True, metavar="FILE", help="The cluster to work on."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
+
+
+def holder(verb: str) -> str:
+    """Who takes a cluster's lock, for the next one to read."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    return f"`{verb}` of {getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}, since {now}"
