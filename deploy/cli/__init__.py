@@ -50,6 +50,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; exit codes are those of deploy/errors.py, 130 on Ctrl-C."""
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = cli.main(prog_name="build-and-deploy.py", standalone_mode=False)
@@ -73,5 +74,7 @@ def show(error: DeployError) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """A polite kill is Ctrl-C: what was begun is undone."""
+    """Undo what was begun, once: a second Ctrl-C would leave half of it behind. A polite kill is Ctrl-C too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-import signal
 import sys
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -125,14 +124,13 @@ def follow(events: Iterator[Event], shown: View) -> None:
         for event in events:
             shown.show(event)
     except KeyboardInterrupt as interruption:
-        _no_second_thoughts()
         _undo(events, interruption, shown)
         raise
 
 
 def _undo(events: Iterator[Event], interruption: KeyboardInterrupt, shown: View) -> None:
     """Where the interruption hit the view, the operation has not heard of it yet."""
-    if not isinstance(events, Generator) or events.gi_frame is None:
+    if not isinstance(events, Generator) or inspect.getgeneratorstate(events) == inspect.GEN_CLOSED:
         return
     try:
         event = events.throw(interruption)
@@ -141,10 +139,3 @@ def _undo(events: Iterator[Event], interruption: KeyboardInterrupt, shown: View)
             event = next(events)
     except (StopIteration, KeyboardInterrupt):
         return
-
-
-def _no_second_thoughts() -> None:
-    """A second Ctrl-C while things are undone would leave half of them behind; undoing has its own time limits."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
