@@ -77,7 +77,7 @@ def test_a_second_up_has_nothing_to_do() -> None:
         ({"state": "exited"}, "rank 1 is exited"),
         (
             {"container": "sglang-spark-four-sparks-rank7"},
-            "rank 1 does not run; sglang-spark-four-sparks-rank7 is left",
+            "rank 1 does not run; sglang-spark-four",
         ),
     ],
 )
