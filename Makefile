@@ -5,7 +5,7 @@ RUN = .venv/bin/python build-and-deploy.py
 .PHONY: demo test unit check environment host clean
 
 demo: environment host
-	@.venv/bin/python -m deploy.lab.demo; code=$$?; sh deploy/lab/host.sh stop; exit $$code
+	@sh deploy/lab/demo.sh; code=$$?; sh deploy/lab/host.sh stop; exit $$code
 
 test: environment
 	@sh deploy/lab/host.sh install --tests
