@@ -11,11 +11,12 @@ START = time.time()
 import json  # noqa: E402
 import sys  # noqa: E402
 from concurrent.futures import ThreadPoolExecutor  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import fabric  # noqa: E402
 import paramiko  # noqa: E402
 
-SPEC = json.load(open(sys.argv[1]))
+SPEC = json.loads(Path(sys.argv[1]).read_text())
 
 
 def launch(host: str) -> None:
