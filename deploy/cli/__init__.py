@@ -19,6 +19,7 @@ COMMANDS = {
     "up": ("cluster", "Start the ranks and wait until they serve."),
     "status": ("cluster", "Show every rank as it is now."),
     "logs": ("cluster", "Show what the ranks say."),
+    "ask": ("cluster", "Ask the server one question and show the answer as it comes."),
     "down": ("cluster", "Stop and remove every rank."),
     "lab": ("lab", "Four local nodes on which all of this runs."),
 }

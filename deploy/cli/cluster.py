@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import IO
 
 import click
 
@@ -78,6 +79,22 @@ def logs(path: str, following: bool, rank: int | None, tail: int | None) -> None
     many = rank is None and len(document.cluster.nodes) > 1
     for line in read(document, rank, follow=following, tail=tail):
         click.echo(f"rank {line.rank} | {line.text}" if many else line.text)
+
+
+@click.command()
+@click.argument("question")
+@options.nodes
+@click.option("--tools", type=click.File(), help="A JSON list of tools, as in OpenAI's API.")
+@click.option("--max-tokens", default=512, show_default=True)
+def ask(question: str, path: str, tools: IO[str] | None, max_tokens: int) -> None:
+    """Ask the server one question; the answer is streamed to stdout, each tool call as one line of JSON."""
+    from deploy.cluster.load import load
+    from deploy.workflow.ask import ask as stream
+    from deploy.workflow.ask import read_tools
+
+    for piece in stream(load(path), question, read_tools(tools.read()) if tools else [], max_tokens):
+        click.echo(piece, nl=False)
+    click.echo()
 
 
 @click.command()

@@ -27,9 +27,10 @@ cat > /dev/null; rm -f "$1/$2.holder"
 
 
 class Fleet:
-    """One open session a node, by rank."""
+    """One open session a node, by rank; `ranks` limits which nodes are contacted."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, ranks: tuple[int, ...] | None = None) -> None:
+        self.ranks = tuple(range(len(cluster.nodes))) if ranks is None else ranks
         self.nodes: Sequence[Node] = cluster.nodes
         self.sessions = [Session(node, cluster.ssh) for node in cluster.nodes]
         self.name = cluster.name
@@ -40,7 +41,7 @@ class Fleet:
 
     def reach(self) -> dict[int, RemoteError]:
         """Log in wherever it is possible; the errors of the other nodes, by rank."""
-        futures = {rank: self._pool.submit(session.open) for rank, session in enumerate(self.sessions)}
+        futures = {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
         wait(futures.values())
         errors = {rank: future.exception() for rank, future in futures.items()}
         self.reachable = tuple(rank for rank, error in errors.items() if error is None)
@@ -59,7 +60,7 @@ class Fleet:
     def error(self, problems: Mapping[int, str], hint: str, kind: type[RemoteError] = RemoteError) -> RemoteError:
         """One error that names every failing node."""
         lines = [f"  {self.nodes[rank].host}: {what}" for rank, what in sorted(problems.items())]
-        count = f"{len(problems)} of {len(self.nodes)} nodes"
+        count = f"{len(problems)} of {len(self.ranks)} nodes"
         return kind(f"{self.name}: {count} failed\n" + "\n".join(lines), hint)
 
     def submit(self, rank: int, command: Command, on_line: OnLine | None = None) -> Future[Result]:

@@ -59,7 +59,7 @@ def _first(lines: Lines, key: str) -> str:
 
 def _image(lines: Lines) -> tuple[str, tuple[str, ...]]:
     architecture, _, digests = _first(lines, "image").partition(" ")
-    return architecture, tuple(name.partition("@")[2] for name in json.loads(digests or "[]"))
+    return architecture, tuple(name.partition("@")[2] for name in json.loads(digests or "null") or [])
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:

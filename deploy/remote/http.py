@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.errors import RemoteError
 from deploy.remote.ssh import Session
 
 
@@ -36,10 +38,33 @@ class Endpoint:
     def post(self, path: str, body: Any, timeout: float) -> Answer:
         return self._ask("POST", path, json.dumps(body), timeout)
 
-    def _ask(self, method: str, path: str, body: str | None, timeout: float) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+    def stream(self, path: str, body: Any, timeout: float) -> Iterator[str]:
+        """Lines of a streamed answer as they come. Raises RemoteError where there is none."""
+        connection = self._connection(timeout)
         try:
-            connection.sock = self.session.tunnel(self.host, self.port, timeout)
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            if response.status != 200:
+                what = response.read(500).decode(errors="replace")
+                raise RemoteError(f"{path} answered {response.status}: {what}", "see `logs --rank 0`")
+            for line in response:
+                yield line.decode(errors="replace").rstrip("\r\n")
+        except (OSError, EOFError, http.client.HTTPException) as error:
+            raise RemoteError(f"no answer from {path}: {error}", "see `status`") from None
+        finally:
+            connection.close()
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        connection.sock = self.session.tunnel(self.host, self.port, timeout)
+        return connection
+
+    def _ask(self, method: str, path: str, body: str | None, timeout: float) -> Answer:
+        try:
+            connection = self._connection(timeout)
+        except (OSError, EOFError) as error:
+            return Answer(0, str(error) or type(error).__name__)
+        try:
             headers = {"Content-Type": "application/json"} if body else {}
             connection.request(method, path, body, headers)
             response = connection.getresponse()

@@ -60,9 +60,9 @@ def logs(document: Document, rank: int | None, *, follow: bool, tail: int | None
     cluster = document.cluster
     if rank is not None and not 0 <= rank < len(cluster.nodes):
         raise ConfigError(f"{cluster.name} has ranks 0 to {len(cluster.nodes) - 1}, not {rank}", "see `status`")
-    wanted = range(len(cluster.nodes)) if rank is None else (rank,)
+    wanted = tuple(range(len(cluster.nodes))) if rank is None else (rank,)
     lines: queue.Queue[LogLine] = queue.Queue()
-    with closing(Fleet(cluster)) as fleet:
+    with closing(Fleet(cluster, wanted)) as fleet:
         fleet.connect()
         running: dict[int, Future[Result]] = {}
         for one in wanted:

@@ -1,0 +1,108 @@
+"""Facts: from what the script prints to what is known of a node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from deploy.cluster.load import load
+from deploy.launch import fit
+from deploy.launch.node import NodeFacts, Rdma, RunningRank
+from deploy.remote.facts import command, read
+from tests.unit.launch.samples import GOLDEN, spark, sparks
+
+CONTAINER = {
+    "name": "/sglang-spark-lab-rank2",
+    "labels": {
+        "io.sglang-spark.cluster": "lab",
+        "io.sglang-spark.rank": "2",
+        "io.sglang-spark.digest": "sha256:aa",
+        "io.sglang-spark.launch": "bb",
+    },
+    "state": {
+        "Status": "exited",
+        "StartedAt": "2026-01-01T00:00:00Z",
+        "FinishedAt": "2026-01-01T00:01:00Z",
+        "ExitCode": 137,
+        "OOMKilled": True,
+        "Error": "",
+    },
+}
+
+
+def test_the_fabric_address_leads_to_device_port_and_roce_v2_index() -> None:
+    node = spark("192.168.101.12")
+    assert node.interface("192.168.101.12") == "enp1s0f0np0"
+    assert node.rdma_for("192.168.101.12") == (Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, "192.168.101.12"),)
+    assert node.rdma_for("192.168.101.13") == ()
+
+
+def test_a_port_that_is_down_is_known_but_not_used() -> None:
+    assert Rdma("rocep1s0f1", 1, "DOWN", "enp1s0f1np1") in spark().rdma
+
+
+def test_sizes_are_bytes_and_ports_are_numbers() -> None:
+    node = spark()
+    assert node.memory_available == 120_000_000 * 1024
+    assert node.listening == {22}
+
+
+def test_docker_s_absence_is_told_in_its_own_words() -> None:
+    node = read("architecture aarch64\ndocker_error Cannot connect to the Docker daemon")
+    assert (node.docker, node.docker_error) == ("", "Cannot connect to the Docker daemon")
+
+
+def test_a_client_without_its_daemon_is_no_docker() -> None:
+    node = read('docker {"ServerErrors":["Cannot connect"],"ServerVersion":""}')
+    assert (node.docker, node.docker_error) == ("", "Cannot connect")
+
+
+def test_images_are_known_by_digest() -> None:
+    node = read('image arm64 ["a/b@sha256:11","c/d@sha256:22"]')
+    assert node.image_digests == ("sha256:11", "sha256:22")
+    assert read("image arm64 []").image_digests == ()
+    assert read("image arm64 null").image_digests == ()
+
+
+def test_a_dead_rank_is_read_with_its_end() -> None:
+    (rank,) = read("container " + json.dumps(CONTAINER)).ranks
+    assert rank == RunningRank(
+        "sglang-spark-lab-rank2", 2, "lab", "sha256:aa", "bb", "exited", "2026-01-01T00:01:00Z", 137, True
+    )
+
+
+def test_the_script_goes_by_standard_input_and_its_arguments_are_words() -> None:
+    one = command("lab", "a b; rm -rf /")
+    assert one.argv == ("sh", "-s", "--", "lab", "a b; rm -rf /")
+    assert "'a b; rm -rf /'" in str(one)
+
+
+def problems(**changes: object) -> list[str]:
+    cluster = load(GOLDEN / "four-sparks" / "cluster.yaml").cluster
+    facts: list[NodeFacts] = sparks(cluster)
+    facts[0] = replace(facts[0], **changes)  # type: ignore[arg-type]
+    return [f"{rank}: {what}" for rank, what in fit.problems(cluster, facts)]
+
+
+def test_good_nodes_have_no_problems() -> None:
+    assert problems() == []
+
+
+def test_each_misfit_is_told() -> None:
+    assert problems(architecture="x86_64") == ["0: is amd64, but image.platform is linux/arm64"]
+    assert problems(docker="", docker_error="no daemon") == ["0: Docker does not answer: no daemon"]
+    assert problems(gpu_runtime=False) == ["0: has no NVIDIA container runtime (nvidia-container-toolkit)"]
+    assert problems(gpus=()) == ["0: has 0 GPUs, but its rank needs 1"]
+    assert "no interface with the fabric address 192.168.101.11" in problems(interfaces=(("lo", "127.0.0.1"),))[0]
+
+
+def test_busy_ports_are_told_by_their_key() -> None:
+    assert problems(listening=frozenset({30000, 50000})) == [
+        "0: port 30000 (server.port) is in use by another program",
+        "0: port 50000 (rendezvous_port) is in use by another program",
+    ]
+
+
+def test_the_port_of_one_s_own_running_rank_is_no_problem() -> None:
+    rank = RunningRank("sglang-spark-four-sparks-rank0", 0, "four-sparks", "d", "l", "running", "")
+    assert problems(listening=frozenset({30000}), ranks=(rank,)) == []
