@@ -1,0 +1,142 @@
+"""`render`, `build` and `push`: options in, events out; the reference or the digest on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy.cli import options
+from deploy.cli.output import follow, view
+from deploy.event import Event
+
+if TYPE_CHECKING:
+    from deploy.image.order import Order
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@click.command()
+@options.nodes
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there, not to stdout.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 3 unless --output (default: Dockerfile) is true.")
+def render(path: str, output: Path | None, check: bool) -> None:
+    """Write the Dockerfile, or check that the committed one is true."""
+    from deploy.cluster.load import load
+    from deploy.image.dockerfile import render
+
+    text = render(load(path).cluster.image)
+    if check:
+        _compare(output or ROOT / "Dockerfile", text, path)
+    elif output is None:
+        click.echo(text, nl=False)
+    elif _read(output) == text:
+        click.echo(f"{output} is true already", err=True)
+    else:
+        _write(output, text)
+
+
+def _compare(output: Path, text: str, path: str) -> None:
+    from difflib import unified_diff
+
+    from deploy.errors import BuildError
+
+    found = _read(output)
+    if found is None:
+        raise BuildError(f"{output}: cannot be read", f"write it: python build-and-deploy.py render -o {output}")
+    if found != text:
+        lines = unified_diff(found.splitlines(), text.splitlines(), str(output), f"rendered from {path}", lineterm="")
+        hint = f"write it anew: python build-and-deploy.py render --nodes {path} -o {output}"
+        raise BuildError(f"{output} is not what {path} renders to\n" + "\n".join(lines), hint)
+    click.echo(f"{output} is what {path} renders to", err=True)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    from deploy.errors import ConfigError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "name a file that can be written with -o") from None
+    click.echo(f"wrote {path}", err=True)
+
+
+@click.command()
+@options.nodes
+@click.option("--push", "then_push", is_flag=True, help="Push it afterwards.")
+@click.option("--rebuild", is_flag=True, help="Build it even where it is there already.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be built; change nothing.")
+@options.quiet
+def build(path: str, then_push: bool, rebuild: bool, dry_run: bool, quiet: bool) -> None:
+    """Build the image on top of the base, with the Docker Engine here.
+
+    The same inputs give the same reference, and an image that is there already is not built again. Exit code 3 where
+    the build fails.
+    """
+    wanted = _order(path)
+    if dry_run:
+        click.echo(_described(wanted))
+        return
+    from deploy.image.engine import build as make
+
+    _shown(make(wanted, again=rebuild), quiet=quiet)
+    if then_push:
+        _push(wanted, quiet=quiet)
+        return
+    click.echo(wanted.reference)
+    if not quiet:
+        click.echo(f"next: python build-and-deploy.py push --nodes {path}", err=True)
+
+
+@click.command()
+@options.nodes
+@options.quiet
+def push(path: str, quiet: bool) -> None:
+    """Push the image to its repository, with the credentials that Docker has for it. Exit code 3 where it fails."""
+    _push(_order(path), quiet=quiet)
+    if not quiet:
+        click.echo(f"next: python build-and-deploy.py up --nodes {path}", err=True)
+
+
+def _order(path: str) -> Order:
+    from deploy.cluster.load import load
+    from deploy.image.order import order
+
+    return order(load(path).cluster.image, ROOT)
+
+
+def _push(wanted: Order, *, quiet: bool) -> None:
+    from deploy.image.engine import push as send
+
+    digest = _shown(send(wanted.reference), quiet=quiet)
+    click.echo(f"{wanted.image.repository}@{digest}")
+
+
+def _shown(events: Generator[Event, None, str], *, quiet: bool) -> str:
+    """Show the events; what they end with is the result."""
+    result = ""
+
+    def kept() -> Generator[Event, None, None]:
+        nonlocal result
+        result = yield from events
+
+    with view(quiet=quiet) as shown:
+        follow(kept(), shown)
+    return result
+
+
+def _described(wanted: Order) -> str:
+    image, context = wanted.image, wanted.context
+    files = [f"  {path} ({len(file.content)} bytes)" for path, file in sorted(context.files.items())]
+    labels = [f"  {name}={value}" for name, value in wanted.arguments.items()]
+    head = [f"build {wanted.reference}", f"from {image.base} for {image.platform}", "files"]
+    return "\n".join([*head, *files, "build arguments", *labels, f"tag {wanted.reference}"])
