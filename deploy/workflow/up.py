@@ -76,10 +76,9 @@ def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
 
 
 def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
-    """REPOSITORY@DIGEST: what all nodes have already, else what the registry has under the reference."""
-    held = [set(node.image_digests) for node in seen]
-    common = set.intersection(*held)
-    digest = common.pop() if len(common) == 1 else resolve(wanted.reference)
+    """REPOSITORY@DIGEST: what the nodes that have the reference agree on, else what the registry has under it."""
+    held = {digest for node in seen for digest in node.image_digests}
+    digest = held.pop() if len(held) == 1 else resolve(wanted.reference)
     return f"{wanted.cluster.image.repository}@{digest}"
 
 

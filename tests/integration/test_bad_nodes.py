@@ -97,10 +97,11 @@ def test_a_port_in_use_is_told_by_its_key(light: Hosts) -> None:
 def test_a_full_disk_while_pulling_is_told_and_nothing_starts(light: Hosts) -> None:
     light.hosts[1].fail("pull", "write /var/lib/docker/tmp/x: no space left on device")
     (light.hosts[1].state / "no-image").touch()
-    (light.hosts[1].state / "digest").touch()
-    file = str(light.cluster_yaml(4))
-    done = run(light, "up", "--nodes", file)
-    assert done.returncode in (3, 4), done.stderr
+    done = run(light, "up", "--nodes", str(light.cluster_yaml(4)))
+    assert done.returncode == 4
+    assert "127.0.1.2: exit code 1: docker pull stand-in@sha256:" in done.stderr
+    assert "no space left on device" in done.stderr
+    assert "hint: make room on the node" in done.stderr
     assert not [call for host in light.hosts for call in host.calls() if call.startswith("run")]
 
 
