@@ -23,7 +23,7 @@ if [ -e "$STANDIN_STATE/fail-$1" ]; then cat "$STANDIN_STATE/fail-$1" >&2; exit 
 case "$1 $2" in
   "info "*) echo '{"ServerVersion":"stand-in","Runtimes":{"nvidia":{}}}' ;;
   "image inspect") [ -e "$STANDIN_STATE/no-image" ] || echo 'arm64 ["stand-in@DIGEST"]' ;;
-  "ps "*) ;;
+  "ps "*) [ -e "$STANDIN_STATE/started" ] && echo 0123456789ab ;;
   "run "*) date +%s.%N > "$STANDIN_STATE/started"; echo 0123456789ab ;;
   "logs "*) while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
   "inspect "*) echo '{"Running":false,"ExitCode":1,"OOMKilled":false,"Error":""}' ;;
