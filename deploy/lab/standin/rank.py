@@ -1,0 +1,162 @@
+"""One rank's life: says the lines of a start, meets the others, plays ordered faults, falls as SGLang; serves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .arguments import Launch
+from .gang import Gang, JoinError
+from .log import Log
+from .settings import AFTER, Fault, Settings
+from .start import Plan, Step, batch_sizes, order, script
+from .tables import SOURCE, Shape, TablePairError, check_pair, fallbacks, look_up
+
+LARGEST_GRAPH = 512
+GRACE_POLL = 5.0
+
+
+class Rank:
+    """What a rank is told, how far it is, and its ways to end."""
+
+    def __init__(self, told: Launch, settings: Settings, log: Log) -> None:
+        self.told, self.settings, self.log = told, settings, log
+        self.began = time.monotonic()
+        self.serving = False
+        self.up = False
+        self.leaving = threading.Event()
+        self.falling = threading.Lock()
+        self.gang = Gang(told.rank, told.nodes, self.lost)
+
+    def start(self) -> None:
+        """Everything until the scheduler is ready, in the order and with the lines of SGLang."""
+        self.reach("start")
+        for fault, play in ((self.settings.die, self.die), (self.settings.hang, self.hang)):
+            if fault and fault.phase == AFTER:
+                timer = threading.Timer(fault.seconds, play, (fault,))
+                timer.daemon = True
+                timer.start()
+        self.log.scheduler("Init torch distributed begin.")
+        self.reach("join")
+        try:
+            self.gang.join(self.told.rendezvous if self.told.nodes > 1 else ("", 0), self.told.join_timeout)
+        except JoinError as error:
+            self.fall(f"torch.distributed.DistNetworkError: {error}")
+        if os.environ.get("NCCL_DEBUG") == "INFO" and self.told.tp > 1:
+            self.say_network()
+        for step in script(self.plan()):
+            self.take(step)
+
+    def take(self, step: Step) -> None:
+        """One step of the start."""
+        for line in step.lines:
+            (self.log.plain if step.plain else self.log.scheduler)(line)
+        if step.phase:
+            self.reach(step.phase)
+        if step.wait:
+            self.gang.wait(step.wait)
+        time.sleep(step.share * self.settings.load_seconds)
+
+    def plan(self) -> Plan:
+        """The script's inputs; the kernel tables are looked for here, and a bad pair ends the rank."""
+        told, args = self.told, self.told.args
+        largest = min(int(args.cuda_graph_max_bs or LARGEST_GRAPH), LARGEST_GRAPH)
+        batches = batch_sizes(told.eagle, largest, int(args.max_running_requests or (48 if told.eagle else 256)))
+        engine = order(self.settings.engine or told.version)
+        shards = args.load_format != "dummy"
+        return Plan(engine, told.rank == 0, told.eagle, shards, batches, self.tables(batches))
+
+    def tables(self, batches: Sequence[int]) -> list[str]:
+        """The lines about this rank's two kernel tables."""
+        told, kept = self.told, self.settings
+        fp8 = "fp8" in f"{told.args.quantization or ''} {told.args.model_path}".lower()
+        shape = Shape(kept.experts, kept.moe_size // told.tp, kept.device, "fp8_w8a8" if fp8 else "")
+        source = told.tree / SOURCE
+        folder = Path(os.environ.get("SGLANG_MOE_CONFIG_DIR", source.parent))
+        others = fallbacks(source.read_text()) if source.exists() else ()
+        up, down = (look_up(folder, kept.triton, others, shape.file_name(down)) for down in (False, True))
+        try:
+            check_pair(up.table, down.table, shape, [size * told.draft_tokens for size in batches])
+        except TablePairError as error:
+            for found in (up, down):
+                self.log.scheduler(found.line)
+            self.fall(f"AssertionError: {error}")
+        return [up.line, down.line]
+
+    def say_network(self) -> None:
+        """NCCL's lines: RDMA where the named device is there, sockets otherwise."""
+        host = os.environ.get("SGLANG_HOST_IP", "127.0.0.1")
+        interface = os.environ.get("NCCL_SOCKET_IFNAME", "lo").lstrip("=")
+        self.log.nccl("NCCL version 2.28.3+cuda13.0")
+        device = self.rdma_device()
+        if device:
+            self.log.nccl(f"NET/IB : Using [0]{device}/RoCE [RO]; OOB {interface}:{host}<0>")
+        else:
+            self.log.nccl("NET/IB : No device found.")
+            self.log.nccl(f"NET/Socket : Using [0]{interface}:{host}<0>")
+        self.log.nccl(f"Using network {'IB' if device else 'Socket'}")
+        self.log.nccl(f"ncclCommInitRank comm 0x0 rank {self.told.rank} nranks {self.told.nodes} - Init COMPLETE")
+
+    def rdma_device(self) -> str | None:
+        """The first named HCA that this host has; its name is only checked where the host describes its devices."""
+        named = [name for name in os.environ.get("NCCL_IB_HCA", "").lstrip("=").split(",") if name]
+        described = Path(self.settings.sysfs) / "class" / "infiniband"
+        if not any(Path("/dev/infiniband").glob("uverbs*")):
+            return None
+        there = [name for name in named if not described.is_dir() or (described / name.partition(":")[0]).is_dir()]
+        return there[0] if there else None
+
+    def reach(self, phase: str) -> None:
+        """Play the fault that was ordered for this phase."""
+        if self.settings.die and self.settings.die.phase == phase:
+            self.die(self.settings.die)
+        if self.settings.hang and self.settings.hang.phase == phase:
+            self.hang(self.settings.hang)
+
+    def die(self, fault: Fault) -> None:
+        """End at once with the ordered exit code."""
+        self.log.scheduler(f"Scheduler hit an exception: RuntimeError: the stand-in was told to die at {fault.phase}")
+        os._exit(fault.code)
+
+    def hang(self, fault: Fault) -> None:
+        """Take part in nothing more; before readiness this never returns."""
+        self.log.scheduler(f"The stand-in was told to hang at {fault.phase}")
+        self.gang.silent = True
+        if fault.phase not in ("ready", AFTER):
+            threading.Event().wait()
+
+    def lost(self, why: str) -> None:
+        """Another rank is gone: what gloo says then, and the end of this rank."""
+        self.fall(f"RuntimeError: [gloo/transport/tcp/pair.cc] {why}")
+
+    def fall(self, why: str) -> None:
+        """The scheduler's exception and what follows from it; never returns."""
+        if not self.falling.acquire(blocking=False):
+            threading.Event().wait()
+        self.log.scheduler(f"Scheduler hit an exception: Traceback (most recent call last):\n{why}")
+        if self.up and self.told.rank == 0:
+            self.log.main("SIGQUIT received. signum=None, frame=None. It usually means one child failed.")
+            time.sleep(self.settings.death_seconds)
+        else:
+            self.log.main("Received sigquit from a child process. It usually means the child failed.")
+        kill_itself()
+
+    def leave_when_asked(self) -> None:
+        """Rank 0's answer to SIGTERM: a look every few seconds, then the end when no request is left."""
+        signal.signal(signal.SIGTERM, lambda *_: self.leaving.set())
+
+    def drained(self, remaining: int) -> bool:
+        """Say how many requests are left; True when it is time to go."""
+        self.log.main(f"Gracefully exiting... Remaining number of requests {remaining}. Remaining requests.")
+        return remaining == 0
+
+
+def kill_itself() -> None:
+    """SIGKILL to the own process; as PID 1 of a container that does nothing, and the exit code is 0, as SGLang's is."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    os._exit(0)
