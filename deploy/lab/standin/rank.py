@@ -1,4 +1,4 @@
-"""One rank's life: says the lines of a start, meets the others, plays ordered faults, falls as SGLang; serves nothing."""
+"""One rank's life: says a start's lines, meets the others, plays ordered faults, falls as SGLang; serves nothing."""
 
 from __future__ import annotations
 
