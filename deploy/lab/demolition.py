@@ -12,7 +12,7 @@ from deploy.errors import LabError
 from deploy.lab import trust
 from deploy.lab.host import Host, as_root
 from deploy.lab.layout import FOLDER_LABEL, LABEL, Layout
-from deploy.lab.recipe import NAMESPACE
+from deploy.lab.recipe import STAND_IN
 
 _WRITTEN = ("cluster.yaml", "known_hosts", "id_ed25519", "id_ed25519.pub", "ca.key", "node", "registry", "docker")
 _ROUNDS = 5
@@ -79,7 +79,9 @@ def _remove_caches(host: Host) -> None:
     """Registry volumes of labs that are down, and the lab's images; what a running lab uses stays."""
     for name in host.run(("docker", "volume", "ls", "--quiet", "--filter", f"label={LABEL}")).split():
         host.attempt(("docker", "volume", "rm", name))
-    form = ("--format", "{{.Repository}}:{{.Tag}}")
-    tags = host.run(("docker", "image", "ls", *form, "--filter", f"reference={NAMESPACE}/*")).split()
-    if tags:
-        host.attempt(("docker", "image", "rm", *tags))
+    # What was built on a lab image carries its label; the second time round only untagged ones are left.
+    for form in ("{{.Repository}}:{{.Tag}}", "{{.ID}}"):
+        listed = host.run(("docker", "image", "ls", "--filter", f"label={STAND_IN}", "--format", form)).split()
+        images = [image for image in dict.fromkeys(listed) if "<none>" not in image]
+        if images:
+            host.attempt(("docker", "image", "rm", *images))

@@ -45,7 +45,9 @@ def images(release: Release) -> Images:
     """What the lab's images are called, here and now; raises LabError where the stand-in's files are missing."""
     slim = (FILES / "dpkg-slim").read_bytes()
     packages = " ".join(recipe.ROOTFS_PACKAGES)
-    rootfs = recipe.tag("rootfs", (release.name, release.codename, release.architecture, packages, slim))
+    rootfs = recipe.tag(
+        "rootfs", (release.name, release.codename, release.architecture, packages, slim, *recipe.LEFT_OUT)
+    )
     tree = recipe.tag("tree", (recipe.tree_dockerfile(rootfs), LOCK.read_bytes(), *recipe.TRIMMED))
     node_files = {name: (FILES / name).read_bytes() for name in _NODE_FILES}
     return Images(
@@ -146,11 +148,14 @@ def _fetch_tree(host: Host, release: Release, rootfs: str, folder: Path) -> None
 
 
 def _trim(site: Path) -> None:
-    paths = [path for path in site.rglob("*") if path.is_dir()]
-    for path in paths:
+    for path in sorted(site.rglob("*")):
         name = path.relative_to(site).as_posix()
-        if any(fnmatch.fnmatch(name, pattern) for pattern in recipe.TRIMMED):
-            shutil.rmtree(path, ignore_errors=True)
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in recipe.TRIMMED):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

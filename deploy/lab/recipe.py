@@ -18,7 +18,23 @@ NODE_PACKAGES = (
     *("openssh-server", "docker.io", "docker-registry", "tini", "iptables", "iproute2"),
     *("openssl", "procps", "util-linux", "kmod"),
 )
-TRIMMED = ("bin", "*/tests", "numpy/_core/include", "numpy/_core/lib", "numpy/f2py")
+LEFT_OUT = (
+    *("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*"),
+    *("./usr/share/doc/*", "./usr/share/man/*", "./usr/share/info/*", "./usr/share/locale/*", "./usr/share/i18n/*"),
+    *(
+        "./usr/lib/python3*/lib2to3",
+        "./usr/lib/python3*/pydoc_data",
+        "./usr/share/zoneinfo/right/*",
+        "./usr/share/zoneinfo/posix/*",
+        "./usr/lib/*/gconv/*",
+    ),
+)
+"""What the root file system leaves out: every node pulls it, and debootstrap's first step knows no dpkg-slim."""
+
+TRIMMED = (
+    *("bin", "*/tests", "numpy/_core/include", "numpy/_core/lib", "numpy/f2py"),
+    *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hpp", "*.cpp"),
+)
 """What no import needs, in the folder of the base image's Python packages."""
 
 
@@ -90,8 +106,7 @@ def debootstrap(release: Release, target: str, archive: str) -> tuple[str, ...]:
 
 def pack(target: str) -> tuple[str, ...]:
     """Writes a root file system to stdout, without what only apt wants; needs root."""
-    without = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")
-    return ("tar", "-C", target, "--one-file-system", *(f"--exclude={path}" for path in without), "-c", ".")
+    return ("tar", "-C", target, "--one-file-system", *(f"--exclude={path}" for path in LEFT_OUT), "-c", ".")
 
 
 def wheels(python: str, release: Release, target: str, lock: str) -> tuple[str, ...]:
