@@ -19,12 +19,13 @@ DIGEST = "sha256:" + "5c" * 32
 _DOCKER = """#!/bin/sh
 # A counting stand-in for docker: runs no container.
 echo "$*" >> "$STANDIN_STATE/calls"
+if [ -e "$STANDIN_STATE/fail-$1" ]; then cat "$STANDIN_STATE/fail-$1" >&2; exit 1; fi
 case "$1 $2" in
   "info "*) echo '{"ServerVersion":"stand-in","Runtimes":{"nvidia":{}}}' ;;
-  "image inspect") echo 'arm64 ["stand-in@DIGEST"]' ;;
-  "ps "*) ;;
+  "image inspect") [ -e "$STANDIN_STATE/no-image" ] || echo 'arm64 ["stand-in@DIGEST"]' ;;
+  "ps "*) [ -e "$STANDIN_STATE/started" ] && echo 0123456789ab ;;
   "run "*) date +%s.%N > "$STANDIN_STATE/started"; echo 0123456789ab ;;
-  "logs "*) [ -z "$STANDIN_DIES" ] && while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
+  "logs "*) while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
   "inspect "*) echo '{"Running":false,"ExitCode":1,"OOMKilled":false,"Error":""}' ;;
   "rm "*|"kill "*|"stop "*) rm -f "$STANDIN_STATE/started" ;;
 esac
@@ -49,10 +50,15 @@ class Host:
     def logins(self) -> int:
         return self.log.read_text(errors="replace").count("Accepted publickey")
 
+    def fail(self, verb: str, text: str) -> None:
+        """Make `docker VERB` fail with this text until `forget`."""
+        (self.state / f"fail-{verb}").write_text(text)
+
     def forget(self) -> None:
         """Start to count anew."""
         for file in self.state.iterdir():
-            file.unlink()
+            if file.is_file():
+                file.unlink()
         self.log.write_text("")
 
 

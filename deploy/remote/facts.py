@@ -58,8 +58,11 @@ def _first(lines: Lines, key: str) -> str:
 
 
 def _image(lines: Lines) -> tuple[str, tuple[str, ...]]:
+    """Architecture and digests of the image, as its own repository knows it; other repositories may differ."""
     architecture, _, digests = _first(lines, "image").partition(" ")
-    return architecture, tuple(name.partition("@")[2] for name in json.loads(digests or "null") or [])
+    repository = _first(lines, "reference").rpartition(":")[0]
+    named = [name.partition("@") for name in json.loads(digests or "null") or []]
+    return architecture, tuple(digest for name, _, digest in named if repository.endswith(name))
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:

@@ -3,6 +3,7 @@
 sys=${SGLANG_SPARK_SYSFS:-/sys}
 echo "architecture $(uname -m)"
 echo "home $HOME"
+echo "reference $2"
 
 if info=$(docker info --format '{{json .}}' 2>&1); then
   echo "docker $info"

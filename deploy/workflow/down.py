@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from deploy import container
 from deploy.cluster.load import Document
-from deploy.command import Command
 from deploy.event import Event, Note
 from deploy.launch.sglang import server_port
+from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
-
-_SCRIPT = """
-ids=$(docker ps --all --quiet --filter "label=$1=$2") || exit 1
-if [ -n "$ids" ]; then
-  docker stop --time "$3" $ids > /dev/null; docker rm --force --volumes $ids || exit 1
-fi
-rm -f "$HOME/.cache/sglang-spark/$2.secrets.env"
-"""
 
 
 def down(document: Document, holder: str, grace: int = 10) -> Iterator[Event]:
@@ -37,8 +28,7 @@ def down(document: Document, holder: str, grace: int = 10) -> Iterator[Event]:
 
 
 def _remove(fleet: Fleet, name: str, grace: int) -> Iterator[Event]:
-    argv = ("sh", "-c", _SCRIPT, "sh", container.CLUSTER, name, str(grace))
-    results = fleet.each(dict.fromkeys(fleet.reachable, Command(argv, timeout=grace + 60)))
+    results = fleet.each(dict.fromkeys(fleet.reachable, takedown(name, grace)))
     failed = {rank: result.tail(2) for rank, result in results.items() if not result.ok}
     for rank, result in results.items():
         if result.ok:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from deploy.image.engine import resolve
 from deploy.launch import fit, plan
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
+from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.workflow.asked import Asked, asked, secrets
@@ -76,10 +77,9 @@ def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
 
 
 def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
-    """REPOSITORY@DIGEST: what all nodes have already, else what the registry has under the reference."""
-    held = [set(node.image_digests) for node in seen]
-    common = set.intersection(*held)
-    digest = common.pop() if len(common) == 1 else resolve(wanted.reference)
+    """REPOSITORY@DIGEST: what the nodes that have the reference agree on, else what the registry has under it."""
+    held = {digest for node in seen for digest in node.image_digests}
+    digest = held.pop() if len(held) == 1 else resolve(wanted.reference)
     return f"{wanted.cluster.image.repository}@{digest}"
 
 
@@ -88,20 +88,20 @@ def _launch(fleet: Fleet, wanted: Asked, todo: Plan, options: Options) -> Iterat
     begun = False
     try:
         for step in todo.steps:
-            begun = begun or step.title == "start"
+            begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
         yield from wait_until_ready(fleet, wanted.cluster, todo, options.timeout)
         yield from smoke_test(fleet, wanted.cluster)
     except NotReadyError:
         yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
-        _undo(fleet, todo, container.kill)
+        _undo(fleet, {rank: Command(container.kill(name)) for rank, name in enumerate(todo.containers)})
         raise
     except BaseException as error:
         fleet.settle()
         if begun and not isinstance(error, GeneratorExit):
             yield Note("removing what was started", "warning")
         if begun:
-            _undo(fleet, todo, container.remove)
+            _undo(fleet, dict.fromkeys(fleet.ranks, takedown(wanted.cluster.name, grace=0)))
         raise
     yield Note(f"{wanted.cluster.name} serves at {todo.url}/v1", "done")
 
@@ -130,9 +130,8 @@ class PullMeter:
         self.layers[rank] = (done, total)
 
 
-def _undo(fleet: Fleet, todo: Plan, ending: Callable[[str], tuple[str, ...]]) -> None:
+def _undo(fleet: Fleet, commands: Mapping[int, Command]) -> None:
     """End the containers of this cluster. Raises RemoteError that names the nodes where that is not known."""
-    commands = {rank: Command(ending(name)) for rank, name in enumerate(todo.containers)}
     results = fleet.each(commands)
     lost = {rank: result.tail(1) for rank, result in results.items() if result.code is None}
     if lost:

@@ -64,7 +64,8 @@ def test_the_parser_is_legal_because_the_patches_bring_it() -> None:
         ("  context-length: true\n", "c.yaml:9:3: server.context-length: needs a value"),
         ("  context-length: [1, 2]\n", "c.yaml:9:3: server.context-length: takes one value, not a list"),
         ("  trust-remote-code: 7\n", "c.yaml:9:3: server.trust-remote-code: takes true or false (found 7)"),
-        ("  tensor-parallel-size: 4\n", "c.yaml:9:3: server.tensor-parallel-size: is called tp here, which has a default"),
+        ("  tensor-parallel-size: 4\n", "c.yaml:9:3: server.tensor-parallel-size: is called tp here, which has a"
+         " default"),
         ("  tp: 6\n", "c.yaml:9:3: server.tp: 6 x pipeline 1 ranks cannot be spread evenly over 4 nodes"),
         ("  tp: 2\n", "c.yaml:9:3: server.tp: 2 x pipeline 1 ranks cannot be spread evenly over 4 nodes"),
         ("  speculative-num-draft-tokens: 12\n", "c.yaml:9:3: server.speculative-num-draft-tokens: 12 is more than the"
