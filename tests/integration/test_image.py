@@ -278,6 +278,25 @@ def test_what_is_not_in_the_registry_has_no_digest(wanted: Order) -> None:
         run(push(wanted.reference))
 
 
+@pytest.mark.usefixtures("login")
+def test_the_command_builds_and_pushes_and_prints_the_digest(wanted: Order, parts: Parts, root: Path) -> None:
+    image = {"base": parts.base, "repository": wanted.image.repository, "platform": HERE}
+    cluster = {"name": "c", "image": image, "nodes": [{"host": "a", "fabric": "10.0.0.1"}]}
+    path = parts.folder / "cluster.yaml"
+    path.write_text(json.dumps(cluster))
+    command = [sys.executable, "build-and-deploy.py", "build", "--push", "--nodes", str(path)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{wanted.image.repository}@{resolve(wanted.reference)}\n"
+    assert f"built {wanted.reference}" in done.stderr
+    image["base"] = "sglang-spark.invalid/none:x"
+    path.write_text(json.dumps(cluster))
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_plain_docker_build_of_the_folder_works(parts: Parts, root: Path, tmp_path: Path) -> None:
     """The committed Dockerfile and .dockerignore, with only the base changed."""
     text = (root / "Dockerfile").read_text()
