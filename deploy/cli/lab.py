@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import cast
 
 import click
 
@@ -93,9 +92,9 @@ def fault(kind: str, node: int, rate: str, folder: Path) -> None:
     click.echo(f"node {node}: {KINDS[kind]}", err=True)
 
 
-def _show(events: Iterator[Event]) -> None:
+def _show(events: Generator[Event]) -> None:
     # Closing it lets an interrupted operation remove what it began.
-    with closing(cast("Generator[Event]", events)) as shown:
+    with closing(events) as shown:
         for event in shown:
             if isinstance(event, Note):
                 click.echo(event.text, err=True)
