@@ -168,6 +168,6 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 def _build(host: Host, folder: Path, dockerfile: str, reference: str) -> None:
     (folder / "Dockerfile").write_text(dockerfile)
     proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
-    argv = ("docker", "build", "--quiet", "--network", "host", *proxies, "--tag", reference, str(folder))
+    argv = ("docker", "build", "--quiet", "--force-rm", "--network", "host", *proxies, "--tag", reference, str(folder))
     # The classic builder needs no plug-in, and takes a FROM that only this engine has.
     host.run(argv, env={"DOCKER_BUILDKIT": "0"})

@@ -93,6 +93,8 @@ def lay_out(folder: Path, subnet: str, nodes: int) -> Layout:
         raise ConfigError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes", "the default is 4")
     if not network.is_private or network.prefixlen > 27 or network.prefixlen < 16:
         raise ConfigError(f"--subnet {subnet}: not a private network of /16 to /27", f"the default is {DEFAULT_SUBNET}")
+    if ":" in str(folder.resolve()):
+        raise ConfigError(f"--dir {folder}: Docker cannot mount a folder with a colon in its name", "choose another")
     return Layout(folder.resolve(), network, nodes)
 
 
@@ -111,4 +113,7 @@ def conflict(subnet: IPv4Network, taken: Iterable[tuple[str, str]]) -> str | Non
 def route_networks(text: str) -> list[tuple[str, str]]:
     """(device, network) of each line of `ip -4 route show`."""
     rows = [line.split() for line in text.splitlines() if line]
-    return [(row[row.index("dev") + 1] if "dev" in row else "a route", row[0]) for row in rows]
+    # A line may begin with a kind of route: "unreachable 10.9.0.0/16".
+    networks = [next((word for word in row[:2] if word[0].isdigit()), row[0]) for row in rows]
+    devices = [row[row.index("dev") + 1] if "dev" in row else "a route" for row in rows]
+    return list(zip(devices, networks, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from deploy.lab.push import push_base
 from deploy.lab.recipe import Release
 
 
-def up(host: Host, layout: Layout) -> Iterator[Event]:
+def up(host: Host, layout: Layout) -> Generator[Event]:
     """Start the lab. One that runs already is left as it is; what a failure or an interruption leaves is removed."""
     release = preflight.check_machine(host)
     wanted = images(release)
@@ -32,7 +32,10 @@ def up(host: Host, layout: Layout) -> Iterator[Event]:
     preflight.check_subnet(host, layout)
     yield from make(host, release, wanted)
     try:
-        yield from _begin(host, layout, release, wanted)
+        yield Note(f"starting {layout.nodes} nodes and a registry on {layout.subnet}")
+        claim = host.attempt(machine.network(layout))
+        if claim.code == 0:
+            yield from _begin(host, layout, release, wanted)
     except GeneratorExit:
         demolish(host, layout.folder)
         raise
@@ -40,6 +43,8 @@ def up(host: Host, layout: Layout) -> Iterator[Event]:
         yield Note("removing what was begun of the lab", "warning")
         demolish(host, layout.folder)
         raise
+    # Another `lab up` may have been first; what it made is not ours to remove.
+    claim.checked()
 
 
 def find(host: Host, folder: Path) -> list[Found]:
@@ -68,8 +73,6 @@ def recipe_of(wanted: Images) -> str:
 
 
 def _begin(host: Host, layout: Layout, release: Release, wanted: Images) -> Iterator[Event]:
-    yield Note(f"starting {layout.nodes} nodes and a registry on {layout.subnet}")
-    host.run(machine.network(layout))
     _write_trust(host, layout)
     capabilities = machine.bounding_set(Path("/proc/self/status").read_text())
     recipe = recipe_of(wanted)
