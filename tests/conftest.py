@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "gpu" in item.keywords and not config.getoption("--gpu"):
+        if item.get_closest_marker("gpu") and not config.getoption("--gpu"):
             item.add_marker(pytest.mark.skip(reason="needs GPUs; run with --gpu"))
         if "integration" in item.path.parts and not item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.integration)

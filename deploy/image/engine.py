@@ -66,9 +66,9 @@ def resolve(reference: str) -> str:
 
 @contextmanager
 def _client(what: str) -> Iterator[DockerClient]:
-    """A client of the engine that the docker command would use; what the SDK raises leaves as a BuildError."""
+    """A client of the engine that the docker command would use. Raises BuildError."""
     import docker
-    from docker.errors import APIError, DockerException
+    from docker.errors import DockerException
     from requests.exceptions import RequestException
 
     client = None
@@ -80,13 +80,24 @@ def _client(what: str) -> Iterator[DockerClient]:
             client.close()
         raise _no_engine(str(error)) from None
     try:
-        yield client
+        with _translated(what):
+            yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """What the SDK raises leaves as a BuildError that says what was being done."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
     except APIError as error:
         raise failure(what, error.explanation or str(error)) from None
     except (DockerException, RequestException) as error:
         raise failure(what, str(error) or type(error).__name__) from None
-    finally:
-        client.close()
 
 
 def _no_engine(words: str) -> BuildError:
@@ -153,11 +164,8 @@ def _base(client: DockerClient, order: Order) -> Generator[Event, None, str]:
     base, wanted = order.image.base, order.image.platform
     attrs = _inspect(client, base)
     if attrs is None or not _fits(attrs, wanted):
-        yield Note(f"pulling {base} for {wanted}")
-        yield from moved(f"pulling {base}", client.api.pull(base, platform=wanted, stream=True, decode=True))
-        attrs = _inspect(client, base)
-    if attrs is None:
-        raise BuildError(f"{base} was pulled, and is not here", "the Docker Engine's own log may say more")
+        yield from _pull(client, order, attrs)
+        attrs = _inspect(client, base) or {}
     if not _fits(attrs, wanted):
         raise _misfit(f"the base {base}", attrs, wanted)
     pinned = split_base(base)[1]
@@ -166,6 +174,20 @@ def _base(client: DockerClient, order: Order) -> Generator[Event, None, str]:
         advice = f"pin it with @{digest}" if digest else "it was never in a registry"
         yield Note(f"{base} may change under its tag: {advice}", "warning")
     return digest
+
+
+def _pull(client: DockerClient, order: Order, here: Mapping[str, Any] | None) -> Generator[Event, None, None]:
+    """Pull the base; `here` is what its name stands for so far, which is for another platform."""
+    base, wanted = order.image.base, order.image.platform
+    yield Note(f"pulling {base} for {wanted}")
+    try:
+        with _translated(f"pulling {base}"):
+            yield from moved(f"pulling {base}", client.api.pull(base, platform=wanted, stream=True, decode=True))
+    except BuildError as error:
+        if here is None:
+            raise
+        misfit = _misfit(f"the base {base} that is here", here, wanted)
+        raise BuildError(f"{misfit.message}; {error.message}", misfit.hint) from None
 
 
 def _build(client: DockerClient, order: Order, digest: str, *, again: bool) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,9 @@ def source(root: Path) -> str:
 
 def web_address(remote: str) -> str:
     """git@HOST:PATH.git and https://USER:TOKEN@HOST/PATH.git both become https://HOST/PATH."""
-    match = re.fullmatch(r"(?:(?:ssh|https?)://)?(?:[^@/]*@)?([\w.-]+)(?::\d+(?=/))?[:/](.+?)(?:\.git)?/?", remote)
+    match = re.fullmatch(
+        r"(?:(?:ssh|https?)://)?(?:[^@/]*@)?([A-Za-z0-9][\w.-]*)(?::\d+(?=/))?[:/](.+?)(?:\.git)?/?", remote
+    )
     return f"https://{match[1]}/{match[2].lstrip('/')}" if match else UNKNOWN
 
 

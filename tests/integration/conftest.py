@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.plain_hosts import Hosts, plain_hosts
+from tests.integration.lab import Lab, close_lab, open_lab
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,28 @@ def light(sshd_hosts: Hosts) -> Hosts:
     for host in sshd_hosts.hosts:
         host.forget()
     return sshd_hosts
+
+
+@pytest.fixture(scope="session")
+def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One lab for all tests; it goes also when its start fails half-way."""
+    missing = [name for name in ("docker", "debootstrap", "openssl", "ssh-keygen") if not shutil.which(name)]
+    answers = not missing and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    if missing or not answers:
+        pytest.skip(f"needs a Docker Engine (`sh deploy/lab/host.sh start`); missing: {', '.join(missing) or 'it'}")
+    folder = tmp_path_factory.mktemp("lab")
+    try:
+        lab = open_lab(folder)
+        lab.good("build", "--push", "--nodes", lab.file)
+        yield lab
+        lab.fleet.close()
+    finally:
+        close_lab(folder)
+
+
+@pytest.fixture
+def lab(session_lab: Lab) -> Iterator[Lab]:
+    """The lab, with no rank on it before and none left after."""
+    yield session_lab
+    session_lab.run("down", "--grace", "0", "--nodes", session_lab.file)
+    assert session_lab.containers() == []

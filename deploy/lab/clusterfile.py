@@ -1,0 +1,30 @@
+"""The cluster.yaml of a lab, as text. Writes no file."""
+
+from __future__ import annotations
+
+import json
+
+from deploy.lab.layout import Layout
+
+
+def cluster_yaml(layout: Layout, digest: str, platform: str) -> str:
+    """A cluster.yaml for the lab's nodes, its base image held to `digest`."""
+    return f"""\
+# Written by `lab up`, removed by `lab down`. `build`, `push` and `up` take it like any other.
+name: lab
+image:
+  # A stand-in for the real image: SGLang's own tree, without a GPU engine.
+  base: {layout.base}@{digest}
+  repository: {layout.repository}
+  platform: {platform}
+nodes:
+{_nodes(layout)}ssh:
+  user: root
+  identity: {json.dumps(str(layout.identity))}
+  known_hosts: {json.dumps(str(layout.known_hosts))}
+"""
+
+
+def _nodes(layout: Layout) -> str:
+    addresses = [layout.node_address(index) for index in range(layout.nodes)]
+    return "".join(f"  - {{host: {address}, fabric: {address}}}\n" for address in addresses)

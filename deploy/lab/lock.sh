@@ -1,0 +1,14 @@
+#!/bin/sh
+# Writes base.lock: the SGLang of the lab's base image, and what its parsers import, all held to hashes. Needs uv.
+set -eu
+cd "$(dirname "$0")"
+SGLANG=0.5.4.post2
+
+lock() { uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header "$@"; }
+
+{
+  echo "sglang==$SGLANG" | lock --no-deps -
+  # IPython does without these two, and they are as large as all of it.
+  lock --no-emit-package jedi --no-emit-package parso base.in
+} >base.lock.new
+mv base.lock.new base.lock

@@ -1,0 +1,106 @@
+"""A lab of the tests' own, and the command line run against it as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.cluster.load import load
+from deploy.command import Command
+from deploy.remote.execute import Fleet
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
+SUBNET = "172.31.249.0/24"
+NODES = 8
+
+
+@dataclass
+class Lab:
+    """Eight nodes and a registry; clusters of any size are described on the first of them."""
+
+    folder: Path
+    fleet: Fleet
+
+    @property
+    def file(self) -> str:
+        return str(self.folder / "cluster.yaml")
+
+    def environ(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "DOCKER_CONFIG": str(self.folder / "docker"), **more}
+
+    def cluster(self, nodes: int, **more: Any) -> str:
+        """A cluster.yaml on the first nodes; `environment`, `server` and the like as in the file."""
+        text = yaml.safe_load(Path(self.file).read_text())
+        text["nodes"] = text["nodes"][:nodes]
+        for key, value in more.items():
+            text[key] = {**text[key], **value} if isinstance(text.get(key), dict) else value
+        file = self.folder / f"cluster-{nodes}-{abs(hash(json.dumps(more, sort_keys=True)))}.yaml"
+        file.write_text(yaml.safe_dump(text))
+        return str(file)
+
+    def run(self, *words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (*CLI, *words), cwd=ROOT, env=environ or self.environ(), capture_output=True, text=True, timeout=280,
+            check=False,
+        )  # fmt: skip
+
+    def good(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        done = self.run(*words, environ=self.environ(**environ))
+        assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            (*CLI, *words), cwd=ROOT, env=self.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def sh(self, rank: int, script: str) -> str:
+        """Run a script on a node, as the SSH user."""
+        done = self.fleet.each({rank: Command(("sh", "-c", script))})[rank]
+        return done.stdout + done.stderr
+
+    def containers(self) -> list[str]:
+        """Every container of every node, with its state."""
+        script = "docker ps -a --format '{{.Names}} {{.State}}'"
+        found = self.fleet.each(dict.fromkeys(self.fleet.ranks, Command(("sh", "-c", script))))
+        return [line for result in found.values() for line in result.stdout.splitlines()]
+
+    def listening(self, rank: int, port: int) -> bool:
+        return f":{port} " in self.sh(rank, "ss -ltnH")
+
+
+def open_lab(folder: Path) -> Lab:
+    """Start a lab with the image built and pushed."""
+    subprocess.run((*CLI, "lab", "up", "--nodes", str(NODES), "--subnet", SUBNET, "--dir", str(folder)),
+                   cwd=ROOT, check=True, capture_output=True)  # fmt: skip
+    fleet = Fleet(load(folder / "cluster.yaml").cluster)
+    fleet.connect()
+    return Lab(folder, fleet)
+
+
+def close_lab(folder: Path) -> None:
+    subprocess.run((*CLI, "lab", "down", "--dir", str(folder)), cwd=ROOT, check=True, capture_output=True)
+
+
+def interrupt_at(process: subprocess.Popen[str], mark: str, delay: float = 0.0) -> tuple[int, str]:
+    """Read what a command says until `mark`, then send Ctrl-C; its exit code and all that it said."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if mark in line:
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=90)
+    return process.returncode, "".join(said) + err + out

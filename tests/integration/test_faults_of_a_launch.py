@@ -1,0 +1,154 @@
+"""What goes wrong in a launch on real parts: ranks that exit, interruptions, registries and disks that refuse."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lab import Lab, interrupt_at
+
+MARKER = "marker-7c1f9e-secret"
+
+
+@pytest.mark.parametrize(("when", "least"), [("start:2:3", 0.0), ("after:8:2:3", 8.0)])
+def test_a_rank_that_exits_ends_the_wait_and_the_gang(lab: Lab, when: str, least: float) -> None:
+    file = lab.cluster(4, environment={"STANDIN_DIE_AT": when, "STANDIN_LOAD_SECONDS": "60"})
+    began = time.monotonic()
+    done = lab.run("up", "--nodes", file)
+    took = time.monotonic() - began
+    assert done.returncode == 5, done.stderr
+    assert "rank 2 exited with code 3; its last lines:" in done.stderr
+    assert least < took < least + 30
+    states = [line.split()[1] for line in lab.containers()]
+    assert states == ["exited"] * 4
+    assert lab.good("logs", "--rank", "2", "--nodes", file).stdout.strip()
+    status = lab.run("status", "--json", "--nodes", file)
+    assert status.returncode == 5
+    assert [rank["state"] for rank in json.loads(status.stdout)["ranks"]] == ["exited"] * 4
+    lab.good("up", "--nodes", lab.cluster(4))
+
+
+def test_a_gang_that_is_not_ready_in_time_is_taken_down(lab: Lab) -> None:
+    file = lab.cluster(2, environment={"STANDIN_HANG_AT": "load:1"})
+    done = lab.run("up", "--timeout", "12", "--nodes", file)
+    assert done.returncode == 5, done.stderr
+    assert "not ready in time" in done.stderr
+    assert {line.split()[1] for line in lab.containers()} == {"exited"}
+
+
+@pytest.mark.parametrize(
+    ("mark", "delay"),
+    [("pull: ", 0.3), ("prepare: ", 0.0), ("start: ", 0.05), ("start: ", 0.4), ("rank 0 on", 0.0), ("weights", 0.5)],
+)
+def test_ctrl_c_leaves_nothing_behind(lab: Lab, mark: str, delay: float) -> None:
+    if mark == "pull: ":
+        lab.sh(1, "docker rmi -f $(docker images -q)")
+    process = lab.start("up", "--nodes", lab.cluster(4, environment={"STANDIN_LOAD_SECONDS": "20"}))
+    code, said = interrupt_at(process, mark, delay)
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert lab.containers() == []
+    assert not any(lab.listening(rank, 30000) for rank in range(4))
+
+
+def test_a_killed_rank_is_seen_in_status(lab: Lab) -> None:
+    file = lab.cluster(2)
+    lab.good("up", "--nodes", file)
+    lab.sh(1, "docker kill sglang-spark-lab-rank1")
+    done = lab.run("status", "--json", "--nodes", file)
+    assert done.returncode == 5
+    assert [rank["state"] for rank in json.loads(done.stdout)["ranks"]][1] == "exited"
+
+
+def test_secrets_reach_the_server_and_appear_nowhere_else(lab: Lab) -> None:
+    file = lab.cluster(2, secrets=["HF_TOKEN"])
+    plan = lab.good("up", "--dry-run", "--nodes", file, HF_TOKEN=MARKER)
+    up = lab.good("up", "--json", "--nodes", file, HF_TOKEN=MARKER)
+    seen = {
+        "the plan": plan.stdout + plan.stderr,
+        "what up says": up.stdout + up.stderr,
+        "status": lab.good("status", "--json", "--nodes", file).stdout,
+        "logs": lab.good("logs", "--nodes", file).stdout,
+        "docker inspect": lab.sh(1, "docker inspect $(docker ps -aq)"),
+        "arguments of processes": lab.sh(1, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
+        "the engine's and sshd's logs": lab.sh(1, "cat /var/log/*.log"),
+    }
+    assert [place for place, text in seen.items() if MARKER in text] == []
+    assert all(seen.values())
+    server = "docker exec sglang-spark-lab-rank1 sh -c 'cat /proc/[0-9]*/environ' | tr '\\0' '\\n' | grep -c ^HF_TOKEN="
+    assert int(lab.sh(1, server)) >= 1
+    mode = "stat -c %a /root/.cache/sglang-spark/lab.secrets.env"
+    assert lab.sh(1, mode).strip() == "600"
+    lab.good("down", "--nodes", file)
+    assert "No such file" in lab.sh(1, mode)
+
+
+def test_a_secret_is_in_no_exception(lab: Lab) -> None:
+    lab.sh(1, "mkdir -p /root/.cache/sglang-spark/lab.secrets.env/in-the-way")
+    try:
+        done = lab.run("up", "--nodes", lab.cluster(2, secrets=["HF_TOKEN"]), environ=lab.environ(HF_TOKEN=MARKER))
+        assert done.returncode == 4, done.stderr
+        assert "lab.secrets.env" in done.stderr
+        assert MARKER not in done.stdout + done.stderr
+    finally:
+        lab.sh(1, "rm -r /root/.cache/sglang-spark/lab.secrets.env")
+
+
+def test_an_image_that_was_never_pushed_is_told(lab: Lab) -> None:
+    file = Path(lab.cluster(2))
+    file.write_text(file.read_text().replace("lab/sglang-spark", "lab/never-pushed"))
+    done = lab.run("up", "--nodes", str(file))
+    assert done.returncode == 3, done.stderr
+    assert "never-pushed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_registry_that_refuses_the_login_is_told(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    file = Path(lab.cluster(2))
+    file.write_text(file.read_text().replace("lab/sglang-spark", "lab/other"))
+    for command in ("up", "push"):
+        done = lab.run(command, "--nodes", str(file), environ=lab.environ(DOCKER_CONFIG=str(tmp_path)))
+        assert done.returncode == 3, done.stderr
+        assert "Traceback" not in done.stderr
+    assert "docker login" in done.stderr or "log in" in done.stderr
+
+
+@pytest.fixture
+def without_login(lab: Lab) -> Iterator[Lab]:
+    """Node 1 has no credentials and no image."""
+    lab.sh(1, "docker rmi -f $(docker images -q); mv /root/.docker/config.json /root/.docker/away")
+    yield lab
+    lab.sh(1, "mv /root/.docker/away /root/.docker/config.json")
+
+
+def test_a_node_whose_login_is_refused_is_named(without_login: Lab) -> None:
+    done = without_login.run("up", "--nodes", without_login.cluster(2))
+    assert done.returncode == 4, done.stderr
+    assert f"{without_login.fleet.nodes[1].host}: exit code 1: docker pull" in done.stderr
+    assert "hint: log in to the registry on the nodes with `docker login`" in done.stderr
+    assert without_login.containers() == []
+
+
+@pytest.fixture
+def small_disk(lab: Lab) -> Iterator[Lab]:
+    """Node 1's engine keeps its images on 60 MB."""
+    engine = "dockerd"
+    lab.sh(1, f"docker rmi -f $(docker images -q); mkdir -p /run/small && mount -t tmpfs -o size=60m small /run/small; "
+              f"pgrep -x {engine}")  # fmt: skip
+    lab.sh(1, "mkdir -p /run/small/tmp /run/small/overlay2; mount --bind /run/small/tmp /var/lib/docker/tmp; "
+              "mount --bind /run/small/overlay2 /var/lib/docker/overlay2")  # fmt: skip
+    yield lab
+    lab.sh(1, "umount /var/lib/docker/tmp /var/lib/docker/overlay2 /run/small")
+
+
+def test_a_disk_that_is_full_while_pulling_is_told(small_disk: Lab) -> None:
+    done = small_disk.run("up", "--nodes", small_disk.cluster(2))
+    assert done.returncode == 4, done.stderr
+    assert "no space left on device" in done.stderr
+    assert "hint: make room on the node" in done.stderr
+    assert small_disk.containers() == []

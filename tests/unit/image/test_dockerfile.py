@@ -1,0 +1,79 @@
+"""The Dockerfile: the committed one is true, and no field can add a line to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.cluster.load import load
+from deploy.cluster.spec import Image
+from deploy.errors import ConfigError
+from deploy.image.dockerfile import labels, quoted, render, split_base
+
+DIGEST = "sha256:" + "ab" * 32
+GOLDEN = {
+    "stock": Image(repository="ghcr.io/me/image"),
+    "pinned": Image(
+        base=f"registry.local:5000/base:v1@{DIGEST}",
+        sglang='0.5.4 "x" $HOME \\',
+        triton="3.6.0",
+        repository="me/image",
+        platform="linux/amd64",
+    ),
+}
+
+
+def test_the_committed_dockerfile_is_what_the_committed_cluster_renders_to(root: Path) -> None:
+    assert (root / "Dockerfile").read_text() == render(load(root / "cluster.yaml").cluster.image)
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_a_dockerfile_is_as_it_was_accepted(case: str, root: Path, request: pytest.FixtureRequest) -> None:
+    path = root / "tests" / "golden" / "dockerfile" / f"{case}.Dockerfile"
+    text = render(GOLDEN[case])
+    if request.config.getoption("--golden-update"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_only_classic_instructions_are_used() -> None:
+    text = render(GOLDEN["stock"])
+    words = {line.split()[0] for line in text.splitlines() if line and line[0] not in "# "}
+    assert words == {"FROM", "COPY", "RUN", "ARG", "LABEL"}
+    assert not re.search(r"<<|--mount|--link|--chmod", text)
+
+
+def test_a_pinned_base_is_labelled_with_its_digest_and_an_unpinned_one_is_not() -> None:
+    assert labels(GOLDEN["pinned"])["org.opencontainers.image.base.digest"] == DIGEST
+    assert labels(GOLDEN["pinned"])["org.opencontainers.image.base.name"] == "registry.local:5000/base:v1"
+    assert "org.opencontainers.image.base.digest" not in labels(GOLDEN["stock"])
+
+
+@pytest.mark.parametrize(
+    "base", ["a b", "a AS b", "$BASE", "--platform=x", "a@sha256:12", "a:", "a/B/c", "scratch\tx", "a:b@md5:00", "é"]
+)
+def test_a_base_that_is_no_reference_is_refused(base: str) -> None:
+    with pytest.raises(ConfigError, match=r"image\.base"):
+        split_base(base)
+
+
+@pytest.mark.parametrize(
+    "base", ["scratch", "lmsysorg/sglang:spark", "h:5000/a/b", f"h.io/a:b@{DIGEST}", f"a@{DIGEST}"]
+)
+def test_a_base_that_is_a_reference_is_taken_apart(base: str) -> None:
+    name, digest = split_base(base)
+    assert base == name + (f"@{digest}" if digest else "")
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\x7f"), min_size=1))
+def test_no_text_of_a_field_gets_out_of_its_label(text: str) -> None:
+    rendered = render(Image(repository="a/b", sglang=text))
+    plain = render(Image(repository="a/b", sglang="1"))
+    assert rendered.count("\n") == plain.count("\n")
+    assert re.fullmatch(r'"(?:[^"\\$]|\\["\\$])*"', quoted(text))
+    assert re.sub(r"\\(.)", r"\1", quoted(text)[1:-1]) == text
