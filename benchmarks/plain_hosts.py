@@ -22,7 +22,7 @@ echo "$*" >> "$STANDIN_STATE/calls"
 if [ -e "$STANDIN_STATE/fail-$1" ]; then cat "$STANDIN_STATE/fail-$1" >&2; exit 1; fi
 case "$1 $2" in
   "info "*) echo '{"ServerVersion":"stand-in","Runtimes":{"nvidia":{}}}' ;;
-  "image inspect") [ -e "$STANDIN_STATE/no-image" ] || echo 'arm64 ["stand-in@DIGEST"]' ;;
+  "image ls") [ -e "$STANDIN_STATE/no-image" ] || echo 'image stand-in DIGEST' ;;
   "ps "*) [ -e "$STANDIN_STATE/started" ] && echo 0123456789ab ;;
   "run "*) date +%s.%N > "$STANDIN_STATE/started"; echo 0123456789ab ;;
   "logs "*) while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;

@@ -3,6 +3,7 @@
 set -eu
 PYTHON=${PYTHON:-.venv/bin/python}
 CLUSTER=.lab/cluster.yaml
+export DOCKER_CONFIG="$PWD/.lab/docker"
 TOOLS=.lab/tools.json
 began=$(date +%s)
 

@@ -50,7 +50,6 @@ class NodeFacts:
     disk_free: int = 0
     listening: frozenset[int] = frozenset()
     image_digests: tuple[str, ...] = ()
-    image_architecture: str = ""
     ranks: tuple[RunningRank, ...] = ()
 
     def interface(self, address: str) -> str:
@@ -76,5 +75,4 @@ def assumed_spark(fabric: str, digest: str) -> NodeFacts:
         memory_available=115 << 30,
         disk_free=1 << 40,
         image_digests=(digest,),
-        image_architecture="arm64",
     )

@@ -21,9 +21,9 @@ def _script() -> str:
     return resources.files("deploy.remote").joinpath("facts.sh").read_text()
 
 
-def command(cluster: str, image: str) -> Command:
-    """The command that prints a node's facts about a cluster and an image reference."""
-    return Command(("sh", "-s", "--", cluster, image), stdin=_script(), timeout=60)
+def command(cluster: str, recipe: str = "none") -> Command:
+    """The command that prints a node's facts about a cluster, and about images that were made from a recipe."""
+    return Command(("sh", "-s", "--", cluster, recipe), stdin=_script(), timeout=60)
 
 
 def read(text: str) -> NodeFacts:
@@ -32,7 +32,6 @@ def read(text: str) -> NodeFacts:
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         lines.setdefault(key, []).append(value)
-    architecture, digests = _image(lines)
     info = json.loads(_first(lines, "docker") or "{}")
     return NodeFacts(
         architecture=_first(lines, "architecture"),
@@ -47,8 +46,7 @@ def read(text: str) -> NodeFacts:
         memory_available=int(_first(lines, "memory_available") or 0) * 1024,
         disk_free=int(_first(lines, "disk_free") or 0) * 1024,
         listening=frozenset(int(value, 16) for value in lines.get("listening", ())),
-        image_digests=digests,
-        image_architecture=architecture,
+        image_digests=_digests(lines),
         ranks=tuple(_rank(json.loads(value)) for value in lines.get("container", ())),
     )
 
@@ -57,12 +55,10 @@ def _first(lines: Lines, key: str) -> str:
     return lines.get(key, [""])[0]
 
 
-def _image(lines: Lines) -> tuple[str, tuple[str, ...]]:
-    """Architecture and digests of the image, as its own repository knows it; other repositories may differ."""
-    architecture, _, digests = _first(lines, "image").partition(" ")
-    repository = _first(lines, "reference").rpartition(":")[0]
-    named = [name.partition("@") for name in json.loads(digests or "null") or []]
-    return architecture, tuple(digest for name, _, digest in named if repository.endswith(name))
+def _digests(lines: Lines) -> tuple[str, ...]:
+    """`REPOSITORY DIGEST` of each image that was made from the recipe, in the order of the engine, once each."""
+    found = dict.fromkeys(value.partition(" ")[2] for value in lines.get("image", ()))
+    return tuple(digest for digest in found if digest.startswith("sha256:"))
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:

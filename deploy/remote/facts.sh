@@ -1,13 +1,12 @@
-# Everything that a plan needs to know of a node, in one round trip. Reads only. Arguments: CLUSTER IMAGE
+# Everything that a plan needs to know of a node, in one round trip. Reads only. Arguments: CLUSTER RECIPE
 # Each line of output is KEY VALUE; deploy/remote/facts.py reads them.
 sys=${SGLANG_SPARK_SYSFS:-/sys}
 echo "architecture $(uname -m)"
 echo "home $HOME"
-echo "reference $2"
 
 if info=$(docker info --format '{{json .}}' 2>&1); then
   echo "docker $info"
-  image=$(docker image inspect --format '{{.Architecture}} {{json .RepoDigests}}' "$2" 2>/dev/null) && echo "image $image"
+  docker image ls --digests --filter "label=io.sglang-spark.recipe=$2" --format 'image {{.Repository}} {{.Digest}}'
   ids=$(docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1")
   # shellcheck disable=SC2086
   [ -z "$ids" ] || docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids

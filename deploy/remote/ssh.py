@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import threading
@@ -16,6 +17,9 @@ import paramiko
 from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
 from deploy.errors import RemoteError
+
+# What fails is told by Results and errors; paramiko's own lines would break into the view.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 OnLine = Callable[[str], None]
 _PIECE = 1 << 16
@@ -162,8 +166,9 @@ def _translated(node: Node, error: Exception) -> RemoteError:
         what, hint = f"login refused ({text.rstrip('.')})", "check ssh.user and ssh.identity; the key must be allowed"
     elif isinstance(error, FileNotFoundError):
         what, hint = f"{error.filename}: no such file", "check ssh.identity"
-    elif isinstance(error, TimeoutError | socket.gaierror | OSError):
-        what, hint = f"cannot be reached ({text})", "check its power, its address and its SSH service"
+    elif isinstance(error, OSError):
+        first = next(iter(getattr(error, "errors", {}).values()), error)
+        what, hint = f"cannot be reached ({first.strerror or text})", "check its power, its address and its SSH service"
     else:
         what, hint = f"no SSH login ({text})", "try `ssh -v` with the same host"
     return RemoteError(what, hint)

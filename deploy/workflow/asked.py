@@ -20,17 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Asked:
-    """A checked cluster, and the reference (REPOSITORY:TAG) of the image that it is to run."""
+    """A checked cluster, and the image that it is to run: its reference (REPOSITORY:TAG) and recipe."""
 
     cluster: Cluster
     reference: str
+    recipe: str
 
 
 def asked(document: Document) -> Asked:
     """Check a cluster against its SGLang version. Raises ConfigError with every mistake; contacts nothing."""
     cluster = document.cluster
     document.source.refuse(problems(cluster, _table(document), added_choices(ROOT / "patches")))
-    return Asked(cluster, reference(cluster.image, build_context(cluster.image, ROOT)))
+    context = build_context(cluster.image, ROOT)
+    return Asked(cluster, reference(cluster.image, context), context.recipe)
 
 
 def _table(document: Document) -> FlagTable:

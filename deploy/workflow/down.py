@@ -40,7 +40,7 @@ def _remove(fleet: Fleet, name: str, grace: int) -> Iterator[Event]:
 
 def _look(fleet: Fleet, name: str, port: int) -> Iterator[Event]:
     """See for ourselves that no rank and no busy port is left."""
-    results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(name, "none")))
+    results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(name)))
     seen = {rank: probe.read(result.stdout) for rank, result in results.items() if result.ok}
     left = {rank: ", ".join(one.container for one in node.ranks) for rank, node in seen.items() if node.ranks}
     if left:

@@ -25,7 +25,7 @@ def status(document: Document) -> ClusterStatus:
     cluster = document.cluster
     with closing(Fleet(cluster)) as fleet:
         refused = fleet.reach()
-        results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(cluster.name, "none")))
+        results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(cluster.name)))
         health = {rank: fleet.call(lambda rank=rank: _health(fleet, document, rank)) for rank in fleet.reachable}  # type: ignore[misc]
         ranks = []
         for rank, node in enumerate(cluster.nodes):

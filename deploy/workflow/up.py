@@ -62,7 +62,7 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
 
 def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
     """Facts of every node, one round trip each. Raises one RemoteError with every node that cannot run its rank."""
-    command = probe.command(wanted.cluster.name, wanted.reference)
+    command = probe.command(wanted.cluster.name, wanted.recipe)
     results = fleet.each(dict.fromkeys(range(len(fleet.sessions)), command))
     failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
     if failed:
@@ -77,7 +77,7 @@ def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
 
 
 def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
-    """REPOSITORY@DIGEST: what the nodes that have the reference agree on, else what the registry has under it."""
+    """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has under the reference."""
     held = {digest for node in seen for digest in node.image_digests}
     digest = held.pop() if len(held) == 1 else resolve(wanted.reference)
     return f"{wanted.cluster.image.repository}@{digest}"

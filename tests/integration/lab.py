@@ -20,7 +20,7 @@ from deploy.remote.execute import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
-SUBNET = "172.31.249.0/24"
+SUBNET = "172.31.247.0/24"
 NODES = 8
 
 

@@ -57,12 +57,10 @@ def test_a_client_without_its_daemon_is_no_docker() -> None:
     assert (node.docker, node.docker_error) == ("", "Cannot connect")
 
 
-def test_images_are_known_by_their_own_repository_s_digest() -> None:
-    asked = "reference ghcr.io/a/b:tag\n"
-    node = read(asked + 'image arm64 ["ghcr.io/a/b@sha256:11","c/d@sha256:22"]')
-    assert node.image_digests == ("sha256:11",)
-    assert read(asked + "image arm64 []").image_digests == ()
-    assert read(asked + "image arm64 null").image_digests == ()
+def test_images_of_the_recipe_are_known_by_digest() -> None:
+    listed = "image a/b sha256:11\nimage a/b <none>\nimage c/d sha256:11\nimage a/b sha256:22"
+    assert read(listed).image_digests == ("sha256:11", "sha256:22")
+    assert read("").image_digests == ()
 
 
 def test_a_dead_rank_is_read_with_its_end() -> None:
