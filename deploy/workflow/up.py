@@ -77,7 +77,7 @@ def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
 
 
 def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
-    """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has under the reference."""
+    """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has."""
     held = {digest for node in seen for digest in node.image_digests}
     digest = held.pop() if len(held) == 1 else resolve(wanted.reference)
     return f"{wanted.cluster.image.repository}@{digest}"
