@@ -28,6 +28,7 @@ def demolish(host: Host, folder: Path, *, caches: bool = False) -> bool:
         layout = Layout(folder, IPv4Network(subnet), 1)
         _remove_volumes(host, slug, keep="" if caches else layout.registry_name)
         host.attempt(as_root(("rm", "--recursive", "--force", trust.engine_trust(layout))))
+        host.attempt(("docker", "image", "rm", layout.base))
         # Last, for it is what a repeated `lab down` finds the rest by.
         host.run(("docker", "network", "rm", slug))
     _remove_files(folder)

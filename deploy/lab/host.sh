@@ -108,6 +108,9 @@ start_engine() {
 
 stop_engine() {
   if [ ! -f "$PID_FILE" ]; then say "no engine was started by hand; nothing to stop"; return; fi
+  # Stopping the engine ends every container on it, whoever started them.
+  labs=$(docker ps --filter label=io.sglang-spark.lab --format '{{.Label "io.sglang-spark.lab.folder"}}' 2>/dev/null | sort -u | xargs)
+  [ -z "$labs" ] || refuse "a lab still runs on this engine: 'lab down' first (in $labs)"
   pid=$(cat "$PID_FILE")
   # The file may outlive the engine, and its number may be another process by now.
   if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
