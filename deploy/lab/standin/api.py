@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -106,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         """Write the line that uvicorn writes for a request."""
         if not self.server.quiet:
             host, port = self.client_address[:2]
-            self.server.log.main(f'INFO:     {host}:{port} - "{self.requestline}" {getattr(code, "value", code)} OK')
+            status = HTTPStatus(int(code))
+            self.server.log.main(f'INFO:     {host}:{port} - "{self.requestline}" {status.value} {status.phrase}')
 
     def version_string(self) -> str:
         """What answers here, said in every response."""

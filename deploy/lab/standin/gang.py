@@ -107,7 +107,7 @@ class Gang:
         """The rank that says hello on a connection; None for whoever is no rank of this gang."""
         connection.settimeout(2)
         try:
-            words = connection.recv(64).decode(errors="replace").split()
+            words = first_line(connection).split()
             if words[:1] == ["hello"] and words[2:] == [str(self.size)] and 0 < int(words[1]) < self.size:
                 connection.settimeout(None)
                 return int(words[1])
@@ -147,6 +147,14 @@ class Gang:
     def _until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         with self._changed:
             return self._changed.wait_for(condition, timeout)
+
+
+def first_line(connection: socket.socket) -> str:
+    """The first line of a connection, and not a byte of what follows it."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 64 and (byte := connection.recv(1)):
+        line += byte
+    return line.decode(errors="replace")
 
 
 def listening(address: tuple[str, int]) -> socket.socket:

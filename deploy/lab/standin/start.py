@@ -88,7 +88,7 @@ def progress(plan: Plan, part: int, parts: int) -> tuple[str, ...]:
     done = SHARDS * part // parts
     text = f"Loading safetensors checkpoint shards: {100 * done // SHARDS:3d}% Completed | {done}/{SHARDS} "
     return (
-        (text + f"[00:{part:02d}<00:{parts - part:02d}, {SHARDS / parts:.2f}it/s]\n",)
+        (text + f"[00:{part:02d}<00:{parts - part:02d}, {SHARDS / parts:.2f}it/s]",)
         if plan.head and plan.shards
         else ()
     )
