@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -67,14 +67,37 @@ class Session:
         finally:
             channel.close()
 
-    def tunnel(self, host: str, port: int, timeout: float) -> socket.socket:
+    def tunnel(self, host: str, port: int, timeout: float) -> Tunnel:
         """A stream to a port as the node itself sees it. Raises OSError where nothing answers."""
         try:
             channel = self._transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
         except (paramiko.SSHException, EOFError) as error:
             raise ConnectionError(str(error)) from None
         channel.settimeout(timeout)
-        return channel  # type: ignore[return-value]
+        return Tunnel(channel)
+
+
+class Tunnel:
+    """A channel with what `http.client` asks of a socket; paramiko's own files cannot peek."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.sendall, self.close, self._channel = channel.sendall, channel.close, channel
+
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
+        return io.BufferedReader(_Reader(self._channel))
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._channel.recv(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class _Exchange:
