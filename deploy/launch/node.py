@@ -35,7 +35,10 @@ class RunningRank:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """One node, as one round trip showed it. Memory and disk in bytes; digests as sha256:…"""
+    """One node, as one round trip showed it. Memory and disk in bytes.
+
+    `images` are (repository, sha256:…) of what was made from the recipe asked for.
+    """
 
     architecture: str = ""
     home: str = "/root"
@@ -49,8 +52,12 @@ class NodeFacts:
     memory_available: int = 0
     disk_free: int = 0
     listening: frozenset[int] = frozenset()
-    image_digests: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
     ranks: tuple[RunningRank, ...] = ()
+
+    def digests(self, repository: str) -> set[str]:
+        """The digests under which this node has the image of a repository; Docker leaves its hub's name out."""
+        return {digest for name, digest in self.images if name == repository.removeprefix("docker.io/")}
 
     def interface(self, address: str) -> str:
         """The network interface that carries an IPv4 address, or an empty string."""
@@ -61,7 +68,7 @@ class NodeFacts:
         return tuple(port for port in self.rdma if port.address == address and port.state == "ACTIVE")
 
 
-def assumed_spark(fabric: str, digest: str) -> NodeFacts:
+def assumed_spark(fabric: str) -> NodeFacts:
     """A stock DGX Spark as documented, assumed and not seen: for plans made without contact to a node."""
     return NodeFacts(
         architecture="arm64",
@@ -74,5 +81,4 @@ def assumed_spark(fabric: str, digest: str) -> NodeFacts:
         interfaces=(("enp1s0f0np0", fabric),),
         memory_available=115 << 30,
         disk_free=1 << 40,
-        image_digests=(digest,),
     )

@@ -105,11 +105,11 @@ def difference(ranks: Sequence[Container], facts: Sequence[NodeFacts]) -> str:
 def _steps(
     cluster: Cluster, ranks: Sequence[Container], facts: Sequence[NodeFacts], secrets: Mapping[str, str]
 ) -> Iterator[Step]:
-    digest = ranks[0].image.partition("@")[2]
+    repository, _, digest = ranks[0].image.partition("@")
     pulls = {
         rank: Command(container.pull(one.image), timeout=PULL_TIMEOUT, loose=True)
         for rank, one in enumerate(ranks)
-        if digest not in facts[rank].image_digests
+        if digest not in facts[rank].digests(repository)
     }
     old = {rank: tuple(one.container for one in node.ranks) for rank, node in enumerate(facts)}
     removals = {rank: Command(container.remove(*names)) for rank, names in old.items() if names}

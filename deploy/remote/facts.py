@@ -46,7 +46,7 @@ def read(text: str) -> NodeFacts:
         memory_available=int(_first(lines, "memory_available") or 0) * 1024,
         disk_free=int(_first(lines, "disk_free") or 0) * 1024,
         listening=frozenset(int(value, 16) for value in lines.get("listening", ())),
-        image_digests=_digests(lines),
+        images=_images(lines),
         ranks=tuple(_rank(json.loads(value)) for value in lines.get("container", ())),
     )
 
@@ -55,10 +55,10 @@ def _first(lines: Lines, key: str) -> str:
     return lines.get(key, [""])[0]
 
 
-def _digests(lines: Lines) -> tuple[str, ...]:
-    """`REPOSITORY DIGEST` of each image that was made from the recipe, in the order of the engine, once each."""
-    found = dict.fromkeys(value.partition(" ")[2] for value in lines.get("image", ()))
-    return tuple(digest for digest in found if digest.startswith("sha256:"))
+def _images(lines: Lines) -> tuple[tuple[str, str], ...]:
+    """(repository, digest) of each image that was made from the recipe; an image without a digest was built there."""
+    found = dict.fromkeys(value.partition(" ")[::2] for value in lines.get("image", ()))
+    return tuple((name, digest) for name, digest in found if digest.startswith("sha256:"))
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:

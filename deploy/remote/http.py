@@ -56,7 +56,7 @@ class Endpoint:
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        connection.sock = self.session.tunnel(self.host, self.port, timeout)  # type: ignore[assignment]
+        connection.sock = self.session.tunnel(self.host, self.port, timeout)
         return connection
 
     def _ask(self, method: str, path: str, body: str | None, timeout: float) -> Answer:

@@ -52,7 +52,7 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
     wanted, hidden = asked(document), secrets(document, environ)
     cluster, name = wanted.cluster, wanted.cluster.image.repository
     if offline:
-        assumed = [assumed_spark(node.fabric, "") for node in cluster.nodes]
+        assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{name}@{ASSUMED_DIGEST}", assumed, hidden)
     with closing(Fleet(cluster)) as fleet:
         fleet.connect()
@@ -78,9 +78,9 @@ def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
 
 def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
     """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has."""
-    held = {digest for node in seen for digest in node.image_digests}
-    digest = held.pop() if len(held) == 1 else resolve(wanted.reference)
-    return f"{wanted.cluster.image.repository}@{digest}"
+    repository = wanted.cluster.image.repository
+    held = {digest for node in seen for digest in node.digests(repository)}
+    return f"{repository}@{held.pop() if len(held) == 1 else resolve(wanted.reference)}"
 
 
 def _launch(fleet: Fleet, wanted: Asked, todo: Plan, options: Options) -> Iterator[Event]:

@@ -15,7 +15,7 @@ def export(path: str) -> str:
     cluster = load(path).cluster
     ranks = []
     for rank, node in enumerate(cluster.nodes):
-        one = rank_container(cluster, rank, "image@sha256:0", assumed_spark(node.fabric, ""))
+        one = rank_container(cluster, rank, "image@sha256:0", assumed_spark(node.fabric))
         ranks.append({"rank": rank, "argv": list(one.argv), "env": dict(one.environment)})
     return json.dumps({"ranks": ranks}, indent=2)
 

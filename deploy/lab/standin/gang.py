@@ -90,17 +90,18 @@ class Gang:
     def _gather(self, address: tuple[str, int], end: float, timeout: float) -> list[Peer]:
         """Rank 0: accept the others, whoever else may knock."""
         joined: dict[int, Peer] = {}
-        with listening(address) as server:
-            while len(joined) < self.size - 1:
-                server.settimeout(max(end - time.monotonic(), 0.001))
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    count = f"{len(joined) + 1}/{self.size} clients joined."
-                    raise JoinError(f"Timed out after {timeout:.0f} seconds waiting for clients. {count}") from None
-                rank = self._welcome(connection)
-                if rank is not None and rank not in joined:
-                    joined[rank] = Peer(rank, connection)
+        # Kept open, as torch's store keeps its port for as long as it lives.
+        self._server = listening(address)
+        while len(joined) < self.size - 1:
+            self._server.settimeout(max(end - time.monotonic(), 0.001))
+            try:
+                connection, _ = self._server.accept()
+            except TimeoutError:
+                count = f"{len(joined) + 1}/{self.size} clients joined."
+                raise JoinError(f"Timed out after {timeout:.0f} seconds waiting for clients. {count}") from None
+            rank = self._welcome(connection)
+            if rank is not None and rank not in joined:
+                joined[rank] = Peer(rank, connection)
         return list(joined.values())
 
     def _welcome(self, connection: socket.socket) -> int | None:

@@ -51,7 +51,8 @@ def test_the_plan_is_the_recorded_one(case: str, pytestconfig: pytest.Config) ->
 def test_every_step_reaches_every_node_that_needs_it() -> None:
     cluster = four()
     facts = sparks(cluster)
-    facts[2] = replace(facts[2], image_digests=(DIGEST,))
+    facts[1] = replace(facts[1], images=(("ghcr.io/other/name", DIGEST),))
+    facts[2] = replace(facts[2], images=(("ghcr.io/owner/sglang-spark-glm47", DIGEST),))
     steps = {step.title: sorted(step.commands) for step in plan.up(cluster, IMAGE, facts, {}).steps}
     assert steps == {"pull": [0, 1, 3], "prepare": [0, 1, 2, 3], "start": [0, 1, 2, 3]}
 

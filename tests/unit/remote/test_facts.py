@@ -59,8 +59,9 @@ def test_a_client_without_its_daemon_is_no_docker() -> None:
 
 def test_images_of_the_recipe_are_known_by_digest() -> None:
     listed = "image a/b sha256:11\nimage a/b <none>\nimage c/d sha256:11\nimage a/b sha256:22"
-    assert read(listed).image_digests == ("sha256:11", "sha256:22")
-    assert read("").image_digests == ()
+    assert read(listed).images == (("a/b", "sha256:11"), ("c/d", "sha256:11"), ("a/b", "sha256:22"))
+    assert read(listed).digests("docker.io/a/b") == {"sha256:11", "sha256:22"}
+    assert read(listed).digests("x/y") == set()
 
 
 def test_a_dead_rank_is_read_with_its_end() -> None:
