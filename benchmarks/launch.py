@@ -4,14 +4,14 @@
 
 On the lab (real sshd, real Docker Engines, the image present) `up` and a bare Fabric script that makes the same docker
 calls take turns; the time is from the start of the client's process to the StartedAt of the last container. Then 4 and
-16 light hosts (real sshd, a counting stand-in for docker) show how the time grows. Needs root and a built lab image
-(`make demo` makes one; the benchmark brings the lab up where it is not).
+16 light hosts (real sshd, a counting stand-in for docker) show how the time grows. Needs root and a Docker Engine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import statistics
@@ -32,14 +32,16 @@ from deploy.remote.execute import Fleet
 ROOT = Path(__file__).resolve().parents[1]
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
 BARE = (sys.executable, str(ROOT / "benchmarks" / "bare_launch.py"))
+SUBNET = "172.31.246.0/24"
 COUNTER = "/usr/local/sbin/docker"
 _WRAP = f"""printf '#!/bin/sh\\necho "$*" >> /run/docker-calls\\nexec /usr/bin/docker "$@"\\n' > {COUNTER}
 chmod +x {COUNTER}"""
 
 
-def cli(*words: str) -> str:
-    """Run one command of the product to its end; its stdout."""
-    done = subprocess.run((*CLI, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+def cli(*words: str, folder: Path | None = None) -> str:
+    """Run one command of the product to its end; its stdout. `folder` is the lab whose registry it may use."""
+    environ = os.environ | ({"DOCKER_CONFIG": str(folder / "docker")} if folder else {})
+    done = subprocess.run((*CLI, *words), cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{words[0]} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout
@@ -48,16 +50,15 @@ def cli(*words: str) -> str:
 class Lab:
     """The lab as the benchmark uses it: real nodes, with docker calls counted in front of the real client."""
 
-    def __init__(self, nodes: int) -> None:
-        cli("lab", "up", "--nodes", str(nodes))
-        self.file = str(ROOT / ".lab" / "cluster.yaml")
-        cli("build", "--nodes", self.file)
-        cli("push", "--nodes", self.file)
+    def __init__(self, nodes: int, folder: Path) -> None:
+        cli("lab", "up", "--nodes", str(nodes), "--dir", str(folder), "--subnet", SUBNET)
+        self.file = str(folder / "cluster.yaml")
+        cli("build", "--push", "--nodes", self.file, folder=folder)
         self.cluster: Cluster = load(self.file).cluster
         self.fleet = Fleet(self.cluster)
         self.fleet.connect()
         self.each(_WRAP)
-        cli("up", "--nodes", self.file)
+        cli("up", "--nodes", self.file, folder=folder)
         self.plan = self._plan()
 
     def _plan(self) -> dict[str, list[str]]:
@@ -122,13 +123,14 @@ def one_bare(lab: Lab, folder: Path) -> float:
 
 
 def on_the_lab(nodes: int, rounds: int, folder: Path) -> dict[str, Any]:
-    """Interleaved rounds of `up` and the bare script."""
-    lab = Lab(nodes)
-    ours, bare = [], []
-    for _ in range(rounds):
-        ours.append(one_up(lab))
-        bare.append(one_bare(lab, folder))
-    lab.fleet.close()
+    """Interleaved rounds of `up` and the bare script, on a lab that goes afterwards."""
+    try:
+        lab = Lab(nodes, folder / "lab")
+        pairs = [(one_up(lab), one_bare(lab, folder)) for _ in range(rounds)]
+        lab.fleet.close()
+    finally:
+        cli("lab", "down", "--dir", str(folder / "lab"))
+    ours, bare = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     mine = [one["seconds"] for one in ours]
     return {
         "nodes": nodes,
