@@ -87,6 +87,12 @@ class Gang:
         with self._changed:
             self._marks.pop(mark, None)
 
+    def close(self) -> None:
+        """End all connections, as they end with the process that holds them."""
+        for peer in self._peers:
+            with suppress(OSError):
+                peer.connection.shutdown(socket.SHUT_RDWR)
+
     def _gather(self, address: tuple[str, int], end: float, timeout: float) -> list[Peer]:
         """Rank 0: accept the others, whoever else may knock."""
         joined: dict[int, Peer] = {}

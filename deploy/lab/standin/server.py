@@ -16,6 +16,8 @@ from .rank import GRACE_POLL, Rank, kill_itself
 from .service import Service
 from .settings import SettingError, Settings, settings
 
+# SGLang waits this long before its first request, however fast it starts.
+WARM_UP = 1.0
 BANNER = "This is a stand-in for SGLang's GPU engine, for a lab without GPUs: flags, protocol and parsers are {}'s own."
 
 
@@ -74,7 +76,7 @@ def serve_head(rank: Rank, service: Service) -> None:
     rank.leave_when_asked()
     if not args.skip_server_warmup:
         service.generate({"text": "The capital city of France is", "sampling_params": {"max_new_tokens": 8}})
-        time.sleep(0.05 * rank.settings.load_seconds)
+        time.sleep(WARM_UP)
     rank.up = True
     log.main("The server is fired up and ready to roll!")
     rank.reach("ready")

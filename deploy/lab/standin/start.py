@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHARDS = 92
 MODEL = "Glm4MoeForCausalLM"
@@ -67,7 +67,7 @@ def section(name: str, plan: Plan) -> list[Step]:
             f"Memory pool end. avail mem={FREE - WEIGHTS - CACHE:.2f} GB",
         )
         return [Step(lines)]
-    return graphs(plan) if name == "graphs" else [*capture(plan, "draft", 0.05), *capture(plan, "draft extend", 0.05)]
+    return graphs(plan) if name == "graphs" else draft_graphs(plan)
 
 
 def load(plan: Plan, name: str) -> list[Step]:
@@ -102,13 +102,25 @@ def graphs(plan: Plan) -> list[Step]:
     return [begin, Step((*sizes, *plan.tables)), *rest]
 
 
+def draft_graphs(plan: Plan) -> list[Step]:
+    """The captures of the draft; from 0.5.5 on rank 0 alone speaks of them."""
+    steps = [*capture(plan, "draft", 0.05), *capture(plan, "draft extend", 0.05)]
+    silent = plan.engine != "0.5.4" and not plan.head
+    return [replace(step, lines=()) for step in steps] if silent else steps
+
+
 def capture(plan: Plan, kind: str, share: float) -> list[Step]:
     """Begin and end of one capture."""
     if plan.engine == "0.5.4":
         name = f"{kind} cuda graph" if kind else "cuda graph"
     else:
         name = f"{'draft decode' if kind == 'draft' else kind} CUDA graph"
-    begin = f"Capture {name} begin. This can take up to several minutes. avail mem={FREE - WEIGHTS - CACHE:.2f} GB"
+    what = (
+        "This can take up to several minutes. "
+        if plan.engine == "0.5.4"
+        else f"backend=full, bs={list(plan.batches)}, "
+    )
+    begin = f"Capture {name} begin. {what}avail mem={FREE - WEIGHTS - CACHE:.2f} GB"
     end = (
         f"Capture {name} end. Time elapsed: {1.0:.2f} s. mem usage={GRAPHS:.2f} GB. avail mem={FREE - WEIGHTS:.2f} GB."
     )
