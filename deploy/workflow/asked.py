@@ -1,4 +1,4 @@
-"""What a cluster.yaml asks for once it is checked: flags that this SGLang takes, the image's reference, secrets."""
+"""What a cluster.yaml asks for once it is checked: flags that this SGLang takes, the image, secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.cluster.load import Document
 from deploy.cluster.source import Problem
-from deploy.cluster.spec import Cluster
+from deploy.cluster.spec import Cluster, Image
 from deploy.image.context import build_context, reference
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
@@ -19,20 +19,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A checked cluster, and the image that it is to run: its reference (REPOSITORY:TAG) and recipe."""
+class Wanted:
+    """The image that a cluster is to run: its reference (REPOSITORY:TAG) and recipe."""
 
-    cluster: Cluster
     reference: str
     recipe: str
 
 
-def asked(document: Document) -> Asked:
-    """Check a cluster against its SGLang version. Raises ConfigError with every mistake; contacts nothing."""
-    cluster = document.cluster
-    document.source.refuse(problems(cluster, _table(document), added_choices(ROOT / "patches")))
-    context = build_context(cluster.image, ROOT)
-    return Asked(cluster, reference(cluster.image, context), context.recipe)
+def checked(document: Document) -> Cluster:
+    """The cluster, held against its SGLang version. Raises ConfigError with every mistake; contacts nothing."""
+    document.source.refuse(problems(document.cluster, _table(document), added_choices(ROOT / "patches")))
+    return document.cluster
+
+
+def wanted_image(image: Image) -> Wanted:
+    """What `build` would make of this image now. Raises ConfigError where a part is missing."""
+    context = build_context(image, ROOT)
+    return Wanted(reference(image, context), context.recipe)
 
 
 def _table(document: Document) -> FlagTable:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deploy import container
 from deploy.cluster.load import Document
+from deploy.cluster.spec import Cluster
 from deploy.command import Command
 from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
@@ -19,7 +20,7 @@ from deploy.launch.plan import Plan, Step
 from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
-from deploy.workflow.asked import Asked, asked, secrets
+from deploy.workflow.asked import Wanted, checked, secrets, wanted_image
 from deploy.workflow.ready import smoke_test, wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
@@ -35,63 +36,68 @@ class Options:
 
 def up(document: Document, environ: Mapping[str, str], options: Options) -> Iterator[Event]:
     """Make the ranks run as asked. Raises RemoteError before anything is started, NotReadyError after."""
-    wanted, hidden = asked(document), secrets(document, environ)
-    cluster = wanted.cluster
+    cluster, hidden = checked(document), secrets(document, environ)
     with closing(Fleet(cluster)) as fleet:
-        fleet.connect()
+        wanted = _connected(fleet, cluster)
         with fleet.lock(options.holder):
-            seen = gather(fleet, wanted)
-            image = _pinned(wanted, seen)
-            todo = plan.up(cluster, image, seen, hidden)
+            seen = gather(fleet, cluster, wanted)
+            todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
-            yield from _launch(fleet, wanted, todo, options)
+            yield from _launch(fleet, cluster, todo, options)
 
 
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
     """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
-    wanted, hidden = asked(document), secrets(document, environ)
-    cluster, name = wanted.cluster, wanted.cluster.image.repository
+    cluster, hidden = checked(document), secrets(document, environ)
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
-        return plan.up(cluster, f"{name}@{ASSUMED_DIGEST}", assumed, hidden)
+        return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
     with closing(Fleet(cluster)) as fleet:
-        fleet.connect()
-        seen = gather(fleet, wanted)
-        return plan.up(cluster, _pinned(wanted, seen), seen, hidden)
+        wanted = _connected(fleet, cluster)
+        seen = gather(fleet, cluster, wanted)
+        return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
 
 
-def gather(fleet: Fleet, wanted: Asked) -> list[NodeFacts]:
+def _connected(fleet: Fleet, cluster: Cluster) -> Wanted:
+    """Log in everywhere; what the image must be is worked out while the nodes answer."""
+    connecting = fleet.call(fleet.connect)
+    wanted = wanted_image(cluster.image)
+    connecting.result()
+    return wanted
+
+
+def gather(fleet: Fleet, cluster: Cluster, wanted: Wanted) -> list[NodeFacts]:
     """Facts of every node, one round trip each. Raises one RemoteError with every node that cannot run its rank."""
-    command = probe.command(wanted.cluster.name, wanted.recipe)
+    command = probe.command(cluster.name, wanted.recipe)
     results = fleet.each(dict.fromkeys(range(len(fleet.sessions)), command))
     failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
     if failed:
         raise fleet.error(failed, "the node must have a POSIX shell and iproute2")
     seen = [probe.read(results[rank].stdout) for rank in sorted(results)]
     unfit: dict[int, str] = {}
-    for rank, what in fit.problems(wanted.cluster, seen):
+    for rank, what in fit.problems(cluster, seen):
         unfit[rank] = f"{unfit[rank]}; {what}" if rank in unfit else what
     if unfit:
         raise fleet.error(unfit, "nothing was started; mend these and run `up` again")
     return seen
 
 
-def _pinned(wanted: Asked, seen: list[NodeFacts]) -> str:
+def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
     """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has."""
-    repository = wanted.cluster.image.repository
+    repository = cluster.image.repository
     held = {digest for node in seen for digest in node.digests(repository)}
     return f"{repository}@{held.pop() if len(held) == 1 else resolve(wanted.reference)}"
 
 
-def _launch(fleet: Fleet, wanted: Asked, todo: Plan, options: Options) -> Iterator[Event]:
+def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Iterator[Event]:
     """Carry the plan out and wait. What this run began does not outlive its failure or interruption."""
     begun = False
     try:
         for step in todo.steps:
             begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
-        yield from wait_until_ready(fleet, wanted.cluster, todo, options.timeout)
-        yield from smoke_test(fleet, wanted.cluster)
+        yield from wait_until_ready(fleet, cluster, todo, options.timeout)
+        yield from smoke_test(fleet, cluster)
     except NotReadyError:
         yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
         _undo(fleet, {rank: Command(container.kill(name)) for rank, name in enumerate(todo.containers)})
@@ -101,9 +107,9 @@ def _launch(fleet: Fleet, wanted: Asked, todo: Plan, options: Options) -> Iterat
         if begun and not isinstance(error, GeneratorExit):
             yield Note("removing what was started", "warning")
         if begun:
-            _undo(fleet, dict.fromkeys(fleet.ranks, takedown(wanted.cluster.name, grace=0)))
+            _undo(fleet, dict.fromkeys(fleet.ranks, takedown(cluster.name, grace=0)))
         raise
-    yield Note(f"{wanted.cluster.name} serves at {todo.url}/v1", "done")
+    yield Note(f"{cluster.name} serves at {todo.url}/v1", "done")
 
 
 def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
