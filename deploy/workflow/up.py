@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from deploy import container
 from deploy.cluster.load import Document
@@ -38,8 +39,11 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
     """Make the ranks run as asked. Raises RemoteError before anything is started, NotReadyError after."""
     cluster, hidden = checked(document), secrets(document, environ)
     with closing(Fleet(cluster)) as fleet:
-        wanted = _connected(fleet, cluster)
+        # What the image must be is worked out while the nodes answer.
+        working = fleet.call(partial(wanted_image, cluster.image))
+        fleet.connect()
         with fleet.lock(options.holder):
+            wanted = working.result()
             seen = gather(fleet, cluster, wanted)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
@@ -53,17 +57,10 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
     with closing(Fleet(cluster)) as fleet:
-        wanted = _connected(fleet, cluster)
+        fleet.connect()
+        wanted = wanted_image(cluster.image)
         seen = gather(fleet, cluster, wanted)
         return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
-
-
-def _connected(fleet: Fleet, cluster: Cluster) -> Wanted:
-    """Log in everywhere; what the image must be is worked out while the nodes answer."""
-    connecting = fleet.call(fleet.connect)
-    wanted = wanted_image(cluster.image)
-    connecting.result()
-    return wanted
 
 
 def gather(fleet: Fleet, cluster: Cluster, wanted: Wanted) -> list[NodeFacts]:
