@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
-from deploy.image.dockerfile import render
+from deploy.image.dockerfile import TEMPLATE, fields, render
 
 PATCHER = "deploy/image/patch.py"
 
@@ -35,18 +36,10 @@ Reader = Callable[[str], Mapping[str, ContextFile]]
 
 @dataclass(frozen=True)
 class Context:
-    """The files of a build by path, the Dockerfile among them, and their hash."""
+    """The files of a build by path, the Dockerfile among them, and the recipe that they follow from."""
 
     files: Mapping[str, ContextFile]
-
-    @property
-    def recipe(self) -> str:
-        """sha256 over paths, modes and contents: 64 hex digits."""
-        digest = hashlib.sha256()
-        for path, file in sorted(self.files.items()):
-            content = hashlib.sha256(file.content).hexdigest()
-            digest.update(f"{path}\0{file.mode:o}\0{content}\n".encode())
-        return digest.hexdigest()
+    recipe: str
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -71,27 +64,52 @@ def build_context(image: Image, root: Path) -> Context:
 
 def collect(image: Image, read: Reader) -> Context:
     """The same from any reader. Raises ConfigError where a part is missing."""
-    files = {"Dockerfile": ContextFile(render(image).encode())}
+    parts = _parts(image, read)
+    return Context({"Dockerfile": ContextFile(render(image).encode()), **parts}, _recipe(image, parts))
+
+
+def recipe(image: Image, root: Path) -> str:
+    """The recipe of `build_context`, without the cost of rendering. Raises ConfigError where a part is missing."""
+    return _recipe(image, _parts(image, folder(root)))
+
+
+def _recipe(image: Image, parts: Mapping[str, ContextFile]) -> str:
+    """The template and what fills it stand for the Dockerfile."""
+    filled = TEMPLATE.read_bytes() + b"\0" + json.dumps(fields(image), sort_keys=True).encode()
+    return hashed({"Dockerfile": ContextFile(filled), **parts})
+
+
+def hashed(files: Mapping[str, ContextFile]) -> str:
+    """sha256 over paths, modes and contents: 64 hex digits."""
+    digest = hashlib.sha256()
+    for path, file in sorted(files.items()):
+        content = hashlib.sha256(file.content).hexdigest()
+        digest.update(f"{path}\0{file.mode:o}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _parts(image: Image, read: Reader) -> dict[str, ContextFile]:
+    """What comes from the project's folder."""
+    files: dict[str, ContextFile] = {}
     tables = f"configs/triton_{image.triton.replace('.', '_')}"
-    for path, hint in (
-        (
-            tables,
-            f"SGLang reads the tables of its own Triton version alone: is image.triton right? Else make {tables}/",
-        ),
-        ("patches/manifest.json", "run from a whole checkout of the project"),
-        (PATCHER, "run from a whole checkout of the project"),
+    no_tables = f"SGLang reads the tables of its own Triton version alone: is image.triton right? Else make {tables}/"
+    not_whole = "run from a whole checkout of the project"
+    for path, missing, hint in (
+        (tables, tables, no_tables),
+        ("patches", "patches/manifest.json", not_whole),
+        (PATCHER, PATCHER, not_whole),
     ):
-        found = read("patches" if path.startswith("patches/") else path)
+        found = read(path)
         if not found:
-            raise ConfigError(f"{path}: is missing or empty, and the image is built from it", hint)
+            raise ConfigError(f"{missing}: is missing or empty, and the image is built from it", hint)
         files.update(found)
-    return Context(files)
+    return files
 
 
-def reference(image: Image, context: Context) -> str:
+def reference(image: Image, recipe: str) -> str:
     """REPOSITORY:TAG; the tag names SGLang's version and the recipe, so the same inputs give the same reference."""
     version = re.sub(r"[^A-Za-z0-9_.-]", "-", image.sglang)[:100].lstrip(".-")
-    return f"{image.repository}:{version or 'sglang'}-{context.recipe[:12]}"
+    return f"{image.repository}:{version or 'sglang'}-{recipe[:12]}"
 
 
 def folder(root: Path) -> Reader:

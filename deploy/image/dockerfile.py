@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
@@ -26,14 +27,18 @@ def render(image: Image) -> str:
 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False)
     environment.filters["quoted"] = quoted
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        base=image.base,
-        platform=image.platform,
-        triton=image.triton.replace(".", "_"),
-        tree=TREE,
-        labels=labels(image),
-    )
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(fields(image))
+
+
+def fields(image: Image) -> dict[str, Any]:
+    """What the template is filled with; the Dockerfile follows from it and the template. Raises ConfigError."""
+    return {
+        "base": image.base,
+        "platform": image.platform,
+        "triton": image.triton.replace(".", "_"),
+        "tree": TREE,
+        "labels": labels(image),
+    }
 
 
 def labels(image: Image) -> dict[str, str]:

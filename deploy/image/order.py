@@ -29,7 +29,7 @@ def order(image: Image, root: Path) -> Order:
     """The build of this image from the project's folder. Raises ConfigError."""
     check_repository(image.repository)
     context = build_context(image, root)
-    name = reference(image, context)
+    name = reference(image, context.recipe)
     arguments = {
         "SOURCE": source(root),
         "REVISION": revision(root, context.sources),

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import TypeVar
 
 from deploy.cluster.spec import Cluster, Node
 from deploy.command import Command, Result
-from deploy.errors import LockedError, RemoteError
+from deploy.errors import RemoteError
 from deploy.launch.plan import Step
 from deploy.remote.ssh import Session
 
 OnLine = Callable[[int, str], None]
 T = TypeVar("T")
-LOCKED = 75
-
-_LOCK = """
-mkdir -p "$1" && exec 9>>"$1/$2.lock" || exit 1
-flock -n 9 || { cat "$1/$2.holder" 2>/dev/null; exit 75; }
-printf '%s\\n' "$3" > "$1/$2.holder"; echo locked
-cat > /dev/null; rm -f "$1/$2.holder"
-"""
 
 
 class Fleet:
@@ -34,17 +25,21 @@ class Fleet:
         self.nodes: Sequence[Node] = cluster.nodes
         self.sessions = [Session(node, cluster.ssh) for node in cluster.nodes]
         self.name = cluster.name
-        self.reachable: tuple[int, ...] = ()
+        self._opening: dict[int, Future[None]] = {}
         self._stop = threading.Event()
         self._binding: set[Future[Result]] = set()
         self._pool = ThreadPoolExecutor(max_workers=4 * len(cluster.nodes) + 4, thread_name_prefix="node")
 
+    def open(self) -> None:
+        """Begin to log in on every node; commands wait for the login of their own node alone."""
+        self._opening = {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
+
     def reach(self) -> dict[int, RemoteError]:
-        """Log in wherever it is possible; the errors of the other nodes, by rank."""
-        futures = {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
-        wait(futures.values())
-        errors = {rank: future.exception() for rank, future in futures.items()}
-        self.reachable = tuple(rank for rank, error in errors.items() if error is None)
+        """Log in wherever it is possible, and leave the other nodes out; their errors, by rank."""
+        if not self._opening:
+            self.open()
+        errors = {rank: future.exception() for rank, future in self._opening.items()}
+        self.ranks = tuple(rank for rank, error in errors.items() if error is None)
         return {rank: error for rank, error in errors.items() if isinstance(error, RemoteError)}
 
     def connect(self) -> None:
@@ -60,18 +55,25 @@ class Fleet:
     def error(self, problems: Mapping[int, str], hint: str, kind: type[RemoteError] = RemoteError) -> RemoteError:
         """One error that names every failing node."""
         lines = [f"  {self.nodes[rank].host}: {what}" for rank, what in sorted(problems.items())]
-        count = f"{len(problems)} of {len(self.ranks)} nodes"
+        count = f"{len(problems)} of {len(self._opening)} nodes"
         return kind(f"{self.name}: {count} failed\n" + "\n".join(lines), hint)
 
     def submit(self, rank: int, command: Command, on_line: OnLine | None = None) -> Future[Result]:
         """Start a command on one node."""
         listener = None if on_line is None else lambda line: on_line(rank, line)
-        stop = self._stop if command.loose else None
-        future = self._pool.submit(self.sessions[rank].run, command, listener, stop)
+        future = self._pool.submit(self.run, rank, command, listener, self._stop if command.loose else None)
         if not command.loose:
             self._binding.add(future)
             future.add_done_callback(self._binding.discard)
         return future
+
+    def run(
+        self, rank: int, command: Command, on_line: Callable[[str], None] | None, stop: threading.Event | None
+    ) -> Result:
+        """Run a command in this thread, once its node is logged in."""
+        if self._opening[rank].exception():
+            return Result(command, None, stderr="not connected")
+        return self.sessions[rank].run(command, on_line, stop)
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Run a watcher beside the commands."""
@@ -108,48 +110,6 @@ class Fleet:
         for session in self.sessions:
             session.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    @contextmanager
-    def lock(self, holder: str) -> Iterator[None]:
-        """Hold the cluster's lock on every node; the nodes release it by themselves when this side goes away."""
-        taken = {rank: _Lock(self, rank, holder) for rank in self.reachable}
-        try:
-            problems = {rank: what for rank, lock in taken.items() if (what := lock.problem())}
-            if problems:
-                raise self.error(problems, "wait for it, or stop it; the lock goes with its holder", LockedError)
-            yield
-        finally:
-            for lock in taken.values():
-                lock.release()
-
-
-class _Lock:
-    """The lock of one node: a shell there that holds a flock for as long as it can read from us."""
-
-    def __init__(self, fleet: Fleet, rank: int, holder: str) -> None:
-        self._answered, self._release = threading.Event(), threading.Event()
-        self._first = ""
-        folder = Command(("sh", "-c", f'set -- "$HOME/.cache/sglang-spark" "$@"\n{_LOCK}', "sh", fleet.name, holder))
-        command = Command(folder.argv, held=True, timeout=float("inf"))
-        self._future = fleet._pool.submit(fleet.sessions[rank].run, command, self._hear, self._release)
-        self._future.add_done_callback(lambda _: self._answered.set())
-
-    def _hear(self, line: str) -> None:
-        self._first = self._first or line
-        self._answered.set()
-
-    def problem(self) -> str:
-        """Empty once the lock is held; else who holds it, or why it cannot be taken."""
-        if not self._answered.wait(30):
-            return "the lock did not answer in 30 s"
-        if self._first == "locked":
-            return ""
-        result = self._future.result()
-        return f"locked by {self._first or 'another run'}" if result.code == LOCKED else f"no lock: {result.tail(1)}"
-
-    def release(self) -> None:
-        self._release.set()
-        wait([self._future], timeout=5)
 
 
 def _failure(result: Result) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.cluster.load import Document
 from deploy.cluster.source import Problem
 from deploy.cluster.spec import Cluster, Image
-from deploy.image.context import build_context, reference
+from deploy.image.context import recipe, reference
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
 from deploy.launch.tables import table_for, versions
@@ -34,8 +34,8 @@ def checked(document: Document) -> Cluster:
 
 def wanted_image(image: Image) -> Wanted:
     """What `build` would make of this image now. Raises ConfigError where a part is missing."""
-    context = build_context(image, ROOT)
-    return Wanted(reference(image, context), context.recipe)
+    found = recipe(image, ROOT)
+    return Wanted(reference(image, found), found)
 
 
 def _table(document: Document) -> FlagTable:

@@ -11,6 +11,7 @@ from deploy.launch.sglang import server_port
 from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
+from deploy.remote.lock import lock
 
 
 def down(document: Document, holder: str, grace: int = 10) -> Iterator[Event]:
@@ -18,8 +19,8 @@ def down(document: Document, holder: str, grace: int = 10) -> Iterator[Event]:
     cluster = document.cluster
     with closing(Fleet(cluster)) as fleet:
         refused = fleet.reach()
-        if fleet.reachable:
-            with fleet.lock(holder):
+        if fleet.ranks:
+            with lock(fleet, holder):
                 yield from _remove(fleet, cluster.name, grace)
                 yield from _look(fleet, cluster.name, server_port(cluster))
         if refused:
@@ -28,7 +29,7 @@ def down(document: Document, holder: str, grace: int = 10) -> Iterator[Event]:
 
 
 def _remove(fleet: Fleet, name: str, grace: int) -> Iterator[Event]:
-    results = fleet.each(dict.fromkeys(fleet.reachable, takedown(name, grace)))
+    results = fleet.each(dict.fromkeys(fleet.ranks, takedown(name, grace)))
     failed = {rank: result.tail(2) for rank, result in results.items() if not result.ok}
     for rank, result in results.items():
         if result.ok:
@@ -40,7 +41,7 @@ def _remove(fleet: Fleet, name: str, grace: int) -> Iterator[Event]:
 
 def _look(fleet: Fleet, name: str, port: int) -> Iterator[Event]:
     """See for ourselves that no rank and no busy port is left."""
-    results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(name)))
+    results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(name)))
     seen = {rank: probe.read(result.stdout) for rank, result in results.items() if result.ok}
     left = {rank: ", ".join(one.container for one in node.ranks) for rank, node in seen.items() if node.ranks}
     if left:

@@ -25,8 +25,8 @@ def status(document: Document) -> ClusterStatus:
     cluster = document.cluster
     with closing(Fleet(cluster)) as fleet:
         refused = fleet.reach()
-        results = fleet.each(dict.fromkeys(fleet.reachable, probe.command(cluster.name)))
-        health = {rank: fleet.call(lambda rank=rank: _health(fleet, document, rank)) for rank in fleet.reachable}  # type: ignore[misc]
+        results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name)))
+        health = {rank: fleet.call(lambda rank=rank: _health(fleet, document, rank)) for rank in fleet.ranks}  # type: ignore[misc]
         ranks = []
         for rank, node in enumerate(cluster.nodes):
             if rank in refused:

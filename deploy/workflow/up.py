@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
 from deploy import container
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
-from deploy.command import Command
+from deploy.command import Command, Result
 from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
 from deploy.image.engine import resolve
@@ -21,6 +20,7 @@ from deploy.launch.plan import Plan, Step
 from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
+from deploy.remote.lock import lock
 from deploy.workflow.asked import Wanted, checked, secrets, wanted_image
 from deploy.workflow.ready import smoke_test, wait_until_ready
 
@@ -38,13 +38,12 @@ class Options:
 def up(document: Document, environ: Mapping[str, str], options: Options) -> Iterator[Event]:
     """Make the ranks run as asked. Raises RemoteError before anything is started, NotReadyError after."""
     cluster, hidden = checked(document), secrets(document, environ)
+    wanted = wanted_image(cluster.image)
     with closing(Fleet(cluster)) as fleet:
-        # What the image must be is worked out while the nodes answer.
-        working = fleet.call(partial(wanted_image, cluster.image))
-        fleet.connect()
-        with fleet.lock(options.holder):
-            wanted = working.result()
-            seen = gather(fleet, cluster, wanted)
+        fleet.open()
+        # Each node goes from login to lock to facts at its own pace.
+        with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
+            seen = understood(fleet, cluster, results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             yield from _launch(fleet, cluster, todo, options)
@@ -59,14 +58,13 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
     with closing(Fleet(cluster)) as fleet:
         fleet.connect()
         wanted = wanted_image(cluster.image)
-        seen = gather(fleet, cluster, wanted)
+        results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name, wanted.recipe)))
+        seen = understood(fleet, cluster, results)
         return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
 
 
-def gather(fleet: Fleet, cluster: Cluster, wanted: Wanted) -> list[NodeFacts]:
-    """Facts of every node, one round trip each. Raises one RemoteError with every node that cannot run its rank."""
-    command = probe.command(cluster.name, wanted.recipe)
-    results = fleet.each(dict.fromkeys(range(len(fleet.sessions)), command))
+def understood(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> list[NodeFacts]:
+    """Facts of every node. Raises one RemoteError with every node that cannot run its rank."""
     failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
     if failed:
         raise fleet.error(failed, "the node must have a POSIX shell and iproute2")

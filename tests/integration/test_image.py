@@ -21,7 +21,7 @@ import pytest
 from deploy.cluster.spec import Image
 from deploy.errors import BuildError
 from deploy.event import Event, Note, Progress
-from deploy.image.context import Context, ContextFile
+from deploy.image.context import ContextFile
 from deploy.image.dockerfile import TREE
 from deploy.image.engine import build, present, push, resolve
 from deploy.image.order import Order, order
@@ -227,7 +227,9 @@ def test_a_base_for_another_platform_is_refused(wanted: Order, root: Path) -> No
 def test_a_base_with_other_files_stops_the_build_and_leaves_no_image(wanted: Order, root: Path) -> None:
     line = f"RUN echo '# changed' >> {TREE}/sglang/srt/function_call/function_call_parser.py\nRUN python3"
     text = wanted.context.files["Dockerfile"].content.replace(b"RUN python3", line.encode())
-    changed = replace(wanted, context=Context({**wanted.context.files, "Dockerfile": ContextFile(text)}))
+    changed = replace(
+        wanted, context=replace(wanted.context, files={**wanted.context.files, "Dockerfile": ContextFile(text)})
+    )
     with pytest.raises(BuildError) as caught:
         run(build(changed))
     assert "failed at RUN python3 /opt/sglang-spark/patch.py" in caught.value.message
@@ -241,7 +243,9 @@ def test_an_interrupted_build_leaves_no_container(wanted: Order) -> None:
     text = wanted.context.files["Dockerfile"].content.replace(
         b"RUN python3", f"RUN sleep 120 # {marker}\nRUN python3".encode()
     )
-    slow = replace(wanted, context=Context({**wanted.context.files, "Dockerfile": ContextFile(text)}))
+    slow = replace(
+        wanted, context=replace(wanted.context, files={**wanted.context.files, "Dockerfile": ContextFile(text)})
+    )
     events = build(slow)
     for event in events:
         if isinstance(event, Progress) and marker in event.detail:

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
-from deploy.image.context import Context, ContextFile, build_context, collect, reference
+from deploy.image.context import ContextFile, build_context, collect, hashed, recipe, reference
 from deploy.image.order import check_repository
 from deploy.image.revision import web_address
 
@@ -44,7 +44,8 @@ def test_another_machine_gets_the_same_archive_and_reference(project: Path, root
     (project / "patches" / ".manifest.json.swp").write_bytes(b"x")
     here, there = build_context(IMAGE, root), build_context(IMAGE, project)
     assert here.archive() == there.archive()
-    assert reference(IMAGE, here) == reference(IMAGE, there)
+    assert reference(IMAGE, here.recipe) == reference(IMAGE, there.recipe)
+    assert recipe(IMAGE, root) == here.recipe
 
 
 @pytest.mark.parametrize("path", [TABLE, "patches/manifest.json", "deploy/image/patch.py"])
@@ -65,10 +66,9 @@ def test_the_repository_alone_does_not_change_the_recipe(root: Path) -> None:
 
 
 def test_paths_modes_and_contents_cannot_be_confused() -> None:
-    one = Context({"a": ContextFile(b"b"), "c": ContextFile(b"")})
     recipes = {
-        Context(files).recipe
-        for files in (one.files, {"a": ContextFile(b"b")}, {"a": ContextFile(b""), "c": ContextFile(b"b")},
+        hashed(files)
+        for files in ({"a": ContextFile(b"b"), "c": ContextFile(b"")}, {"a": ContextFile(b"b")}, {"a": ContextFile(b""), "c": ContextFile(b"b")},
                       {"a": ContextFile(b"b", executable=True), "c": ContextFile(b"")})
     }  # fmt: skip
     assert len(recipes) == 4
@@ -89,7 +89,7 @@ def test_the_archive_holds_the_files_in_order_and_nothing_of_this_machine(root: 
 @pytest.mark.parametrize("version", ["0.5.4.post2", "0.6+cu13", "é/é", "." * 200, "v" * 200])
 def test_a_reference_has_a_legal_tag(root: Path, version: str) -> None:
     image = IMAGE.model_copy(update={"sglang": version})
-    name, _, tag = reference(image, build_context(image, root)).rpartition(":")
+    name, _, tag = reference(image, recipe(image, root)).rpartition(":")
     assert name == image.repository
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag)
     assert re.search(r"-[0-9a-f]{12}$", tag)
