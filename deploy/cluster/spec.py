@@ -31,7 +31,8 @@ Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | Non
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Only the whole cluster is ever validated; building each part's validator would cost every start its time.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Image(Strict):

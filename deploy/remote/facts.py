@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from deploy import container
@@ -14,16 +13,12 @@ from deploy.command import Command
 from deploy.launch.node import NodeFacts, Rdma, RunningRank
 
 Lines = Mapping[str, list[str]]
-
-
-@cache
-def _script() -> str:
-    return resources.files("deploy.remote").joinpath("facts.sh").read_text()
+_SCRIPT = Path(__file__).with_name("facts.sh")
 
 
 def command(cluster: str, recipe: str = "none") -> Command:
     """The command that prints a node's facts about a cluster, and about images that were made from a recipe."""
-    return Command(("sh", "-s", "--", cluster, recipe), stdin=_script(), timeout=60)
+    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", cluster, recipe))
 
 
 def read(text: str) -> NodeFacts:
@@ -62,14 +57,25 @@ def _images(lines: Lines) -> tuple[tuple[str, str], ...]:
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:
-    gids = [value.split(maxsplit=5) for value in lines.get("gid", ())]
-    for value in lines.get("rdma", ()):
-        device, port, state = value.split()
-        own = [gid for gid in gids if gid[:2] == [device, port]]
-        found = next((gid for gid in own if gid[5] == "RoCE v2" and _address(gid[4])), None)
-        netdev = found[3] if found else (own[0][3] if own else "")
-        index, address = (int(found[2]), _address(found[4])) if found else (-1, "")
-        yield Rdma(device, int(port), state, netdev, index, address)
+    """Ports from sysfs lines, `DEVICE/ports/PORT/WHAT:VALUE`; the GID of a port is its RoCE v2 one with an IPv4."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for line in lines.get("rdma", ()):
+        path, _, value = line.partition(":")
+        device, _, port, what = path.split("/", 3)
+        found.setdefault((device, port), {})[what] = value
+    for (device, port), files in found.items():
+        yield _port(device, int(port), files)
+
+
+def _port(device: str, port: int, files: Mapping[str, str]) -> Rdma:
+    state = files.get("state", "").rpartition(" ")[2]
+    indices = [what.removeprefix("gids/") for what in files if what.startswith("gids/")]
+    for index in sorted(indices, key=int):
+        address = _address(files[f"gids/{index}"])
+        if address and files.get(f"gid_attrs/types/{index}") == "RoCE v2":
+            return Rdma(device, port, state, files.get(f"gid_attrs/ndevs/{index}", ""), int(index), address)
+    netdev = next((value for what, value in files.items() if what.startswith("gid_attrs/ndevs/")), "")
+    return Rdma(device, port, state, netdev)
 
 
 def _address(gid: str) -> str:

@@ -1,7 +1,7 @@
 # Everything that a plan needs to know of a node, in one round trip. Reads only. Arguments: CLUSTER RECIPE
 # Each line of output is KEY VALUE; deploy/remote/facts.py reads them.
 sys=${SGLANG_SPARK_SYSFS:-/sys}
-echo "architecture $(uname -m)"
+printf 'architecture ' && uname -m
 echo "home $HOME"
 
 if info=$(docker info --format '{{json .}}' 2>&1); then
@@ -11,26 +11,20 @@ if info=$(docker info --format '{{json .}}' 2>&1); then
   # shellcheck disable=SC2086
   [ -z "$ids" ] || docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids
 else
-  echo "docker_error $(printf %s "$info" | tail -n 1)"
+  echo "docker_error ${info##*
+}"
 fi
 command -v nvidia-container-runtime-hook nvidia-ctk nvidia-container-runtime >/dev/null 2>&1 && echo "gpu_runtime hook"
 nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | sed 's/^/gpu /'
 
-for port in "$sys"/class/infiniband/*/ports/*; do
-  [ -r "$port/state" ] || continue
-  device=${port%/ports/*}
-  read -r state < "$port/state"
-  echo "rdma ${device##*/} ${port##*/} ${state##* }"
-  for gid in "$port"/gids/*; do
-    index=${gid##*/}
-    { read -r value < "$gid" && read -r kind < "$port/gid_attrs/types/$index" && read -r netdev < "$port/gid_attrs/ndevs/$index"; } 2>/dev/null || continue
-    echo "gid ${device##*/} ${port##*/} $index $netdev $value $kind"
-  done
-done
+ports="$sys/class/infiniband/*/ports/*"
+# shellcheck disable=SC2086
+grep -sH . $ports/state $ports/gids/* $ports/gid_attrs/types/* $ports/gid_attrs/ndevs/* |
+  grep -v ':0000:0000:0000:0000:0000:0000:0000:0000$' | sed "s|^$sys/class/infiniband/|rdma |"
 for device in /dev/infiniband/uverbs* /dev/infiniband/rdma_cm; do [ -c "$device" ] && echo "rdma_device $device"; done
 
 ip -o -4 addr show | while read -r _ name _ address _; do echo "interface $name ${address%/*}"; done
-while read -r key value _; do [ "$key" = MemAvailable: ] && echo "memory_available $value"; done < /proc/meminfo
+awk '/^MemAvailable:/ { print "memory_available " $2 }
+     $4 == "0A" { n = split($2, local, ":"); print "listening " local[n] }' /proc/meminfo /proc/net/tcp /proc/net/tcp6
 df -Pk / | { read -r _; read -r _ _ _ free _; echo "disk_free $free"; }
-cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _; do [ "$state" = 0A ] && echo "listening ${local##*:}"; done
 exit 0

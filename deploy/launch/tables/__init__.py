@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 from deploy.launch.flags import FlagTable
+
+_FOLDER = Path(__file__).parent
 
 
 def versions() -> tuple[str, ...]:
     """Versions that have a table."""
-    names = (file.name for file in resources.files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.json")))
 
 
 def table_for(version: str) -> FlagTable:
     """The table of a version; one of `versions()`."""
-    return FlagTable.from_json(resources.files(__name__).joinpath(f"{version}.json").read_text())
+    return FlagTable.from_json((_FOLDER / f"{version}.json").read_text())

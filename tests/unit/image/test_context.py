@@ -66,11 +66,9 @@ def test_the_repository_alone_does_not_change_the_recipe(root: Path) -> None:
 
 
 def test_paths_modes_and_contents_cannot_be_confused() -> None:
-    recipes = {
-        hashed(files)
-        for files in ({"a": ContextFile(b"b"), "c": ContextFile(b"")}, {"a": ContextFile(b"b")}, {"a": ContextFile(b""), "c": ContextFile(b"b")},
-                      {"a": ContextFile(b"b", executable=True), "c": ContextFile(b"")})
-    }  # fmt: skip
+    empty, b = ContextFile(b""), ContextFile(b"b")
+    all_files = ({"a": b, "c": empty}, {"a": b}, {"a": empty, "c": b}, {"a": ContextFile(b"b", True), "c": empty})
+    recipes = {hashed(files) for files in all_files}
     assert len(recipes) == 4
 
 

@@ -71,10 +71,10 @@ def test_a_dead_rank_is_read_with_its_end() -> None:
     )
 
 
-def test_the_script_goes_by_standard_input_and_its_arguments_are_words() -> None:
+def test_the_script_s_arguments_are_words() -> None:
     one = command("lab", "a b; rm -rf /")
-    assert one.argv == ("sh", "-s", "--", "lab", "a b; rm -rf /")
-    assert "'a b; rm -rf /'" in str(one)
+    assert one.argv[-3:] == ("sh", "lab", "a b; rm -rf /")
+    assert str(one).endswith("sh lab 'a b; rm -rf /'")
 
 
 def problems(**changes: object) -> list[str]:
