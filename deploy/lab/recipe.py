@@ -73,14 +73,12 @@ def read_release(os_release: str, architecture: str) -> Release:
 
 
 def mirror(targets: str, release: Release) -> str:
-    """The archive that `apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)'` names, or a default."""
+    """The archive that `apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)'` names; empty if none."""
     for line in targets.splitlines():
         words = line.split()
         if words[:2] == [release.codename, "main"] and words[2].startswith("http"):
             return words[2].rstrip("/")
-    if release.name == "ubuntu":
-        return "http://archive.ubuntu.com/ubuntu" if release.architecture == "amd64" else "http://ports.ubuntu.com"
-    return "http://deb.debian.org/debian"
+    return ""
 
 
 def tag(name: str, parts: Iterable[str | bytes]) -> str:
@@ -98,10 +96,10 @@ def contents(files: Mapping[str, bytes]) -> list[str | bytes]:
 
 
 def debootstrap(release: Release, target: str, archive: str) -> tuple[str, ...]:
-    """Fills `target` with a minimal system; needs root."""
+    """Fills `target` with a minimal system; needs root. Without an archive debootstrap takes the release's own."""
     include = ",".join(ROOTFS_PACKAGES)
     options = ("--variant=minbase", f"--include={include}", f"--components={release.components}")
-    return ("debootstrap", *options, release.codename, target, archive)
+    return ("debootstrap", *options, release.codename, target, *filter(None, (archive,)))
 
 
 def pack(target: str) -> tuple[str, ...]:

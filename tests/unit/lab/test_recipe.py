@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from deploy.lab import images, recipe
 from deploy.lab.recipe import Release
 
@@ -22,16 +20,9 @@ def test_the_archive_is_the_one_this_machine_uses_for_its_own_release() -> None:
     assert recipe.mirror(targets, BOOKWORM) == "http://near/debian"
 
 
-@pytest.mark.parametrize(
-    ("release", "archive"),
-    [
-        (BOOKWORM, "http://deb.debian.org/debian"),
-        (Release("ubuntu", "noble", "amd64"), "http://archive.ubuntu.com/ubuntu"),
-        (Release("ubuntu", "noble", "arm64"), "http://ports.ubuntu.com"),
-    ],
-)
-def test_without_one_the_distribution_s_own_archive_is_used(release: Release, archive: str) -> None:
-    assert recipe.mirror("bookworm main copy:/cdrom\n", release) == archive
+def test_without_one_debootstrap_takes_the_release_s_own() -> None:
+    assert recipe.mirror("bookworm main copy:/cdrom\n", BOOKWORM) == ""
+    assert recipe.debootstrap(BOOKWORM, "/t", "")[-2:] == ("bookworm", "/t")
 
 
 def test_ubuntu_keeps_docker_in_universe() -> None:
