@@ -34,11 +34,15 @@ class Healthy:
 
 @dataclass(frozen=True)
 class Gone:
-    """A rank's container has ended, or can no longer be seen (`code` is None: `reason` says why)."""
+    """A rank's container has ended, or can no longer be seen (`code` is None: `reason` says why).
+
+    `finished` is when it ended by its node's clock, RFC 3339 in UTC.
+    """
 
     rank: int
     code: int | None
     reason: str = ""
+    finished: str = ""
 
 
 Observation = Line | Healthy | Gone

@@ -25,8 +25,8 @@ HEALTH_TIMEOUT = 25.0
 # The first real request compiles kernels: 75 to 110 s were seen.
 SMOKE_TIMEOUT = 300.0
 FOREVER = float("inf")
-# The rank that went first is named; the others follow it, so a short look around tells which one it was.
-LOOK_AROUND = 0.5
+# Seconds to look around once a rank is gone: the one that went first may be noticed after those that followed it.
+LOOK_AROUND = 1.5
 
 
 def endpoint(fleet: Fleet, cluster: Cluster, rank: int) -> Endpoint:
@@ -50,7 +50,7 @@ def wait_until_ready(fleet: Fleet, cluster: Cluster, todo: Plan, timeout: float)
             after = gang.after(found)
             yield from _changes(fleet, gang, after)
             gang = after
-        if left <= 0 or gang.first_gone is not None:
+        if left <= 0 or gang.gone:
             raise _failed(cluster, gang, seen)
 
 
@@ -68,7 +68,7 @@ def _changes(fleet: Fleet, before: Gang, after: Gang) -> Iterator[Event]:
 
 
 def _failed(cluster: Cluster, gang: Gang, seen: queue.Queue[Observation]) -> NotReadyError:
-    time.sleep(LOOK_AROUND if gang.first_gone is not None else 0)
+    time.sleep(LOOK_AROUND if gang.gone else 0)
     while not seen.empty():
         gang = gang.after(seen.get())
     hint = "read more with `logs --rank N`"
@@ -91,7 +91,7 @@ def _ending(fleet: Fleet, rank: int, name: str, last: str) -> Gone:
     if state["Running"]:
         return Gone(rank, None, f"its log broke off: {last}")
     reason = "out of memory" if state["OOMKilled"] else str(state.get("Error", ""))
-    return Gone(rank, int(state["ExitCode"]), reason)
+    return Gone(rank, int(state["ExitCode"]), reason, state["FinishedAt"])
 
 
 def _ask_health(fleet: Fleet, cluster: Cluster, rank: int, seen: queue.Queue[Observation]) -> None:

@@ -192,7 +192,8 @@ def test_a_slow_node_sends_no_faster_than_it_is_told(lab: Layout) -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, sent: signal.Signals) -> None:
     layout = lay_out(tmp_path / ".lab", OTHER_SUBNET, 2)
-    code = f"import signal; signal.signal(signal.SIGTERM, signal.default_int_handler); {LAB_COMMAND}"
+    both = "for number in (2, 15): signal.signal(number, signal.default_int_handler)"
+    code = f"import signal\n{both}\n{LAB_COMMAND}"
     argv = (sys.executable, "-c", code, "up", "--nodes", "2", "--subnet", OTHER_SUBNET, "--dir", str(layout.folder))
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
         try:

@@ -56,6 +56,13 @@ def test_the_first_to_go_is_named_with_its_last_lines() -> None:
     assert "RuntimeError: no memory" in text
 
 
+def test_the_first_to_go_is_told_by_the_clock_and_not_by_who_is_noticed_first() -> None:
+    followed = Gone(1, 137, "", "2026-01-01T00:00:08.12Z")
+    gang = fold(Gone(0, None, "its log broke off"), followed, Gone(2, 3, "", "2026-01-01T00:00:08.1Z"), size=3)
+    assert [one.rank for one in gang.gone] == [2, 1, 0]
+    assert "rank 2 exited with code 3" in verdict(gang, "x")
+
+
 def test_a_gang_with_one_gone_is_never_ready() -> None:
     assert not fold(Healthy(0), Healthy(1), Gone(0, 0), Healthy(0)).ready
 
