@@ -50,7 +50,12 @@ def test_a_line_after_ready_does_not_unmake_it() -> None:
 
 
 def test_the_first_to_go_is_named_with_its_last_lines() -> None:
-    gang = fold(Line(1, "Traceback"), Line(1, "RuntimeError: no memory"), Gone(1, 1), Gone(0, 137))
+    gang = fold(
+        Line(1, "Traceback"),
+        Line(1, "RuntimeError: no memory"),
+        Gone(1, 1, "", "2026-01-01T00:00:01Z"),
+        Gone(0, 137, "", "2026-01-01T00:00:03Z"),
+    )
     text = verdict(gang, "sparks")
     assert text.startswith("sparks: rank 1 exited with code 1; its last lines:")
     assert "RuntimeError: no memory" in text
