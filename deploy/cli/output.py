@@ -64,10 +64,12 @@ class LiveView:
             self._rows[f"rank {event.rank}  {event.node}"] = f"{event.phase} {event.detail}".strip()
         elif isinstance(event, Progress):
             self._rows[event.task] = amount(event)
+            if event.current == event.total:
+                del self._rows[event.task]
         else:
-            self._live.console.print(plain(event), markup=False, highlight=False)
+            self._live.console.print(plain(event), markup=False, highlight=False, soft_wrap=True)
         table = Table.grid(padding=(0, 2))
-        for name, text in self._rows.items():
+        for name, text in sorted(self._rows.items()):
             table.add_row(name, text, style="green" if text == "ready" else None)
         self._live.update(table)
 

@@ -42,6 +42,7 @@ def wait_until_ready(fleet: Fleet, cluster: Cluster, todo: Plan, timeout: float)
     for rank, name in enumerate(todo.containers):
         fleet.call(lambda rank=rank, name=name: _follow(fleet, rank, name, seen))  # type: ignore[misc]
         fleet.call(lambda rank=rank: _ask_health(fleet, cluster, rank, seen))  # type: ignore[misc]
+        yield RankPhase(rank, fleet.nodes[rank].host, "starting")
     gang, deadline = Gang.of(len(todo.containers)), time.monotonic() + timeout
     while not gang.ready:
         left = deadline - time.monotonic()

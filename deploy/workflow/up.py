@@ -112,7 +112,9 @@ def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
     yield Note(f"{step.title}: {nodes}")
     meter = PullMeter()
     running = fleet.begin(step, meter.hear if step.title == "pull" else None)
-    while wait(running.values(), timeout=0.5).not_done:
+    going = True
+    while going:
+        going = bool(wait(running.values(), timeout=0.5).not_done)
         for rank, (done, layers) in sorted(meter.layers.items()):
             yield Progress(f"pull on {fleet.nodes[rank].host}", done, layers, "layers")
     fleet.finish(running)
