@@ -1,6 +1,6 @@
 """What a launch costs: logins, docker calls, and the time until the last rank is started, beside a bare script.
 
-`python -m benchmarks.launch [--nodes N] [--rounds R] [--json]`
+`benchmarks/launch.py [--nodes N] [--rounds R] [--json]`, with the project's own Python.
 
 On the lab (real sshd, real Docker Engines, the image present) `up` and a bare Fabric script that makes the same docker
 calls take turns; the time is from the start of the client's process to the StartedAt of the last container. Then 4 and
@@ -23,13 +23,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plain_hosts import Hosts, plain_hosts
-from deploy.cluster.load import load
-from deploy.cluster.spec import Cluster
-from deploy.command import Command
-from deploy.remote.execute import Fleet
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.plain_hosts import Hosts, plain_hosts  # noqa: E402
+from deploy.cluster.load import load  # noqa: E402
+from deploy.cluster.spec import Cluster  # noqa: E402
+from deploy.command import Command  # noqa: E402
+from deploy.remote.execute import Fleet  # noqa: E402
+
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
 BARE = (sys.executable, str(ROOT / "benchmarks" / "bare_launch.py"))
 SUBNET = "172.31.246.0/24"
@@ -185,8 +187,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        found = on_light_hosts(args.rounds, Path(one)) | on_the_lab(args.nodes, args.rounds, Path(two))
+    try:
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            found = on_light_hosts(args.rounds, Path(one)) | on_the_lab(args.nodes, args.rounds, Path(two))
+    except RuntimeError as error:
+        sys.exit(str(error))
     if args.json:
         print(json.dumps(found, indent=2))
         return
