@@ -9,7 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv" / "bin" / "python"
 
-if find_spec("click") is None or find_spec("pydantic") is None:
+NEEDED = ("click", "docker", "fabric", "jinja2", "pydantic", "rich", "yaml")
+
+if any(find_spec(name) is None for name in NEEDED):
     if ENVIRONMENT.exists() and Path(sys.prefix) != ENVIRONMENT.parent.parent:
         os.execv(ENVIRONMENT, [str(ENVIRONMENT), *sys.argv])
     sys.exit(f"{Path(__file__).name}: its environment is missing; `make environment` in {ROOT} makes it")
