@@ -10,7 +10,6 @@ from typing import TypeVar
 from deploy.cluster.spec import Cluster, Node
 from deploy.command import Command, Result
 from deploy.errors import RemoteError
-from deploy.launch.plan import Step
 from deploy.remote.ssh import Session
 
 OnLine = Callable[[int, str], None]
@@ -81,13 +80,11 @@ class Fleet:
 
     def each(self, commands: Mapping[int, Command]) -> dict[int, Result]:
         """Run one command a node at the same time, and wait for all of them; failures are Results."""
-        futures = {rank: self.submit(rank, command) for rank, command in commands.items()}
-        wait(futures.values())
-        return {rank: future.result() for rank, future in futures.items()}
+        return {rank: future.result() for rank, future in self.begin(commands).items()}
 
-    def begin(self, step: Step, on_line: OnLine | None = None) -> dict[int, Future[Result]]:
-        """Start a step on all its nodes at the same time."""
-        return {rank: self.submit(rank, command, on_line) for rank, command in step.commands.items()}
+    def begin(self, commands: Mapping[int, Command], on_line: OnLine | None = None) -> dict[int, Future[Result]]:
+        """Start one command a node at the same time."""
+        return {rank: self.submit(rank, command, on_line) for rank, command in commands.items()}
 
     def finish(self, running: Mapping[int, Future[Result]]) -> None:
         """Wait for a step. Raises one RemoteError with every failing node's command, code and last lines."""
@@ -124,9 +121,9 @@ HINTS = (
     ("no space left on device", "make room on the node: `docker image prune`, or remove an old model"),
     ("unauthorized", "log in to the registry on the nodes with `docker login`"),
     ("no basic auth credentials", "log in to the registry on the nodes with `docker login`"),
+    ("permission denied while trying to connect", "add the SSH user to the group docker on the nodes"),
     ("denied", "log in to the registry on the nodes with `docker login`"),
     ("manifest unknown", "build and push first: `python build-and-deploy.py build`, then `push`"),
-    ("permission denied while trying to connect", "add the SSH user to the group docker on the nodes"),
 )
 
 

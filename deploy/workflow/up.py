@@ -111,7 +111,7 @@ def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
     nodes = ", ".join(fleet.nodes[rank].host for rank in step.commands)
     yield Note(f"{step.title}: {nodes}")
     meter = PullMeter()
-    running = fleet.begin(step, meter.hear if step.title == "pull" else None)
+    running = fleet.begin(step.commands, meter.hear if step.title == "pull" else None)
     going = True
     while going:
         going = bool(wait(running.values(), timeout=0.5).not_done)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from deploy.image.engine import build, present, push, resolve
 from deploy.image.order import Order, order
 from tests.integration.image_parts import docker, load_empty, need_engine, registry, remove_images, rootfs
 from tests.integration.trees import VERSIONS
+from tests.operation import run
 
 pytestmark = pytest.mark.integration
 HERE = "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -77,15 +78,6 @@ def wanted(parts: Parts, root: Path) -> Iterator[Order]:
     made = order(Image(base=parts.base, repository=repository, platform=HERE), root)
     yield made
     remove_images(made.reference)
-
-
-def run(events: Generator[Event, None, str]) -> tuple[list[Event], str]:
-    seen: list[Event] = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def texts(events: list[Event]) -> str:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from deploy.errors import BuildError
-from deploy.event import Event, Note, Progress
+from deploy.event import Note, Progress
 from deploy.image.failure import failure
 from deploy.image.stream import built, moved
+from tests.operation import run
 
 DIGEST = "sha256:" + "cd" * 32
-
-
-def run(events: Generator[Event, None, str]) -> tuple[list[Event], str]:
-    seen: list[Event] = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def lines(*texts: str) -> list[dict[str, Any]]:
