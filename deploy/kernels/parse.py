@@ -173,8 +173,9 @@ def _wrong(name: str, found: Any) -> str:
 
 
 def _config(fields: dict[str, Any]) -> Config:
+    m, n, k, group, warps, stages = (fields[name] for name in FIELDS)
     options = tuple((name, value) for name, value in fields.items() if name in OPTIONS)
-    return Config(*(fields[name] for name in FIELDS), use_tma=fields.get(USE_TMA), options=options)
+    return Config(m, n, k, group, warps, stages, fields.get(USE_TMA), options)
 
 
 def _shown(value: Any) -> str:
