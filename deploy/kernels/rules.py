@@ -41,7 +41,7 @@ class UnknownVersionError(ValueError):
 
 
 def rules(sglang: str) -> Rules:
-    """The rules of a version such as 0.5.4.post2. Raises UnknownVersionError before 0.5.4 and for what is no version."""
+    """The rules of a version such as 0.5.4.post2. Raises UnknownVersionError, for all before 0.5.4 too."""
     version = number(sglang)
     known = [one for one in KNOWN if one.since <= version]
     if not known:
