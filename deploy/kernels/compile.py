@@ -37,7 +37,7 @@ class Driver:
     def __init__(self, arch: int, limit: int) -> None:
         self.arch = arch
         properties = {"max_shared_mem": limit, "multiprocessor_count": 1, "warpSize": WARP}
-        self.utils = SimpleNamespace(get_device_properties=lambda device: properties, load_binary=self.load_binary)
+        self.utils = SimpleNamespace(get_device_properties=lambda _device: properties, load_binary=self.load_binary)
 
     def get_current_target(self) -> GPUTarget:
         return GPUTarget("cuda", self.arch, WARP)
@@ -45,13 +45,13 @@ class Driver:
     def get_current_device(self) -> int:
         return 0
 
-    def get_current_stream(self, device: int) -> int:
+    def get_current_stream(self, _device: int) -> int:
         return 0
 
-    def launcher_cls(self, source: object, metadata: object) -> Callable[..., None]:
-        return lambda *arguments: None
+    def launcher_cls(self, _source: object, _metadata: object) -> Callable[..., None]:
+        return lambda *_arguments: None
 
-    def load_binary(self, name: str, cubin: bytes, shared: int, device: int) -> tuple[None, None, int, int, int]:
+    def load_binary(self, _name: str, cubin: bytes, _shared: int, _device: int) -> tuple[None, None, int, int, int]:
         """Module and function of nothing, registers, spilled words and the most threads a block."""
         found = resources(cubin)
         return None, None, found.registers, found.spilled // 4, 1024

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from deploy.kernels.shape import Gemm, Shape
-from deploy.kernels.table import Config
+from deploy.kernels.table import Config, Table
 
 PERIOD = 16
 """Triton's JIT distinguishes integers by whether 16 divides them, so that batch sizes repeat after this many."""
@@ -40,6 +40,13 @@ def from_json(fields: Mapping[str, Any]) -> Kernel:
     return Kernel(**dict(fields) | {"config": Config(**fields["config"]), "shape": Shape(**shape)})
 
 
+def of_table(table: Table, shape: Shape, gemm: Literal["up", "down"], filter_expert: bool = False) -> Iterator[Kernel]:
+    """Every kernel that this table can make a server compile for one GEMM, at 1 to 65,536 tokens."""
+    for span in table.spans:
+        first = Kernel(table.entries[span.key], shape, gemm, span.first, filter_expert)
+        yield from representatives(first, span.last)
+
+
 def specialisation(kernel: Kernel) -> tuple[bool, ...]:
     """What Triton's JIT sees of the number of tokens: two kernels alike but for it are one where this is equal."""
     rows = kernel.tokens * kernel.shape.top_k
@@ -51,7 +58,7 @@ def representatives(kernel: Kernel, last: int) -> Iterator[Kernel]:
     """One kernel for each specialisation that batches of `kernel.tokens` to `last` tokens meet."""
     seen = set()
     for tokens in range(kernel.tokens, min(last, kernel.tokens + PERIOD) + 1):
-        candidate = Kernel(kernel.config, kernel.shape, kernel.gemm, tokens, kernel.filter_expert)
+        candidate = replace(kernel, tokens=tokens)
         if (key := specialisation(candidate)) not in seen:
             seen.add(key)
             yield candidate

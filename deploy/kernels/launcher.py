@@ -111,7 +111,9 @@ def _no(*_: Any, **__: Any) -> bool:
 
 _SGLANG: dict[str, Any] = {
     "is_cuda": lambda: True,
-    **dict.fromkeys(("is_hip", "is_cpu", "is_xpu", "is_npu", "is_musa", "cpu_has_amx_support", "get_bool_env_var"), _no),
+    **dict.fromkeys(
+        ("is_hip", "is_cpu", "is_xpu", "is_npu", "is_musa", "cpu_has_amx_support", "get_bool_env_var"), _no
+    ),
     "scaled_fp8_quant": scaled_fp8_quant,
     "sglang_per_token_group_quant_fp8": group_quant_fp8,
     "per_token_quant_int8": token_quant_int8,

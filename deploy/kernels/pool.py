@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,8 +70,9 @@ class Worker:
         return b" | ".join(self.said.read().strip().splitlines()[-3:]).decode(errors="replace")
 
     def kill(self) -> None:
-        """By its id, and wait until it is gone."""
-        self.process.kill()
+        """By its id, with the ptxas that it may have started, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.said):
             with contextlib.suppress(OSError):

@@ -9,13 +9,12 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import pypi
+from deploy import store
 from deploy.errors import BuildError, ConfigError
 
 Version = tuple[int, ...]
@@ -64,7 +63,7 @@ def toolchain(triton: str, environment: Mapping[str, str] = os.environ) -> Toolc
     """Fetch what is missing. ConfigError for a Triton or a TRITON_PTXAS_PATH that cannot serve, BuildError from PyPI."""
     if _numbers(triton) < OLDEST:
         raise ConfigError(f"Triton {triton} cannot compile for sm_121", "name Triton 3.4.0 or newer: --triton VERSION")
-    path = None if _own() == triton else pypi.installed("triton", triton)
+    path = None if _own() == triton else store.package("triton", triton)
     ptxas = _given(environment) or _fitting(triton, path)
     return Toolchain(triton, path, ptxas, version(ptxas))
 
@@ -117,20 +116,16 @@ def fetch(release: Release, machine: str = "") -> Path:
     machine = machine or platform.machine()
     if not (pinned := release.wheels.get(machine)):
         raise BuildError(f"no ptxas is known for {machine}", "set TRITON_PTXAS_PATH to one that runs here")
-    kept = pypi.cache() / "ptxas" / f"{release.version}-{machine}-{pinned[:12]}" / "ptxas"
-    if not kept.exists():
-        wheel = pypi.wheel(release.project, release.version, f"manylinux2014_{machine}")
-        if hashlib.sha256(wheel.read_bytes()).hexdigest() != pinned:
-            raise BuildError(f"{wheel} is not the wheel that is pinned", "delete it and try again")
-        _extract(wheel, kept)
-        shutil.rmtree(wheel.parent)
-    return kept
+    kept = store.cache() / "ptxas" / f"{release.version}-{machine}-{pinned[:12]}"
+    store.keep(kept, lambda new: _extract(release, machine, new / "ptxas"))
+    return kept / "ptxas"
 
 
-def _extract(wheel: Path, kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(wheel) as archive, tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as new:
-        member = next(name for name in archive.namelist() if name.endswith("/bin/ptxas"))
-        new.write(archive.read(member))
-    Path(new.name).chmod(0o755)
-    Path(new.name).replace(kept)
+def _extract(release: Release, machine: str, ptxas: Path) -> None:
+    wheel = store.wheel(release.project, release.version, f"manylinux2014_{machine}")
+    if hashlib.sha256(wheel.read_bytes()).hexdigest() != release.wheels[machine]:
+        raise BuildError(f"{wheel} is not the wheel that is pinned", "delete it and try again")
+    with zipfile.ZipFile(wheel) as archive:
+        ptxas.write_bytes(archive.read(next(name for name in archive.namelist() if name.endswith("/bin/ptxas"))))
+    ptxas.chmod(0o755)
+    shutil.rmtree(wheel.parent)
