@@ -26,7 +26,7 @@ def wheel(project: str, version: str, platform: str = "") -> Path:
 
 
 def package(project: str, version: str) -> Path:
-    """A folder for PYTHONPATH that holds this version for this Python, without its dependencies; BuildError from pip."""
+    """A folder for PYTHONPATH with this version for this Python, without its dependencies; BuildError from pip."""
     folder = cache() / "packages" / f"{project}-{version}-{sys.implementation.cache_tag}"
     keep(folder, lambda new: _unpack(fetch((f"{project}=={version}",), new, f"{project} {version}"), new))
     return folder

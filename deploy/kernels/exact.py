@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import store
-from deploy.errors import BuildError
+from deploy.errors import BuildError, ConfigError
 from deploy.event import Event, Progress
 from deploy.kernels.kernel import Kernel
 from deploy.kernels.pool import Setting, answers
@@ -48,6 +48,8 @@ def prove(kernels: Sequence[Kernel], target: Target, how: How | None = None) -> 
     ConfigError where the tools cannot serve; BuildError where PyPI does not have them.
     """
     how = how or How()
+    for kernel in kernels:
+        _named(kernel)
     tools = toolchain(target.triton)
     source = _source(target.sglang)
     made = {"sglang": _hash(source), "ours": _ours(), "triton": tools.triton, "ptxas": tools.ptxas_version}
@@ -69,6 +71,12 @@ def prove(kernels: Sequence[Kernel], target: Target, how: How | None = None) -> 
         for each, kernel in zip(keys, kernels, strict=True)
     )
     return Proofs(tuple(proofs), target, tools)
+
+
+def _named(kernel: Kernel) -> None:
+    shape = kernel.shape
+    if not (shape.experts and shape.intermediate and shape.hidden and shape.top_k):
+        raise ConfigError(f"exact mode needs the whole shape, not {shape}", "name the model, or --hidden and --top-k")
 
 
 def _compile(

@@ -7,12 +7,12 @@ of SGLang is stood in for here; Triton is the real one, so its JIT sees what a s
 from __future__ import annotations
 
 import importlib.abc
-import importlib.machinery
 import importlib.util
 import inspect
 import math
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,14 @@ from deploy.kernels.kernel import Kernel
 from deploy.kernels.shape import Gemm, Shape
 
 FP8, INT8, FLOAT, INT = "float8_e4m3fn", "int8", "float32", "int32"
+WEIGHTS = {
+    "fp8_w8a8": FP8,
+    "int8_w8a8": INT8,
+    "int8_w8a16": INT8,
+    "bf16": "bfloat16",
+    "fp16": "float16",
+}
+"""What the experts' weights are, by SGLang's name of the data type."""
 ALIGNED = 1 << 20
 """An address as PyTorch's allocator gives them: a multiple of 512."""
 
@@ -48,12 +56,12 @@ class ShapeOnly:
 class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Serves `torch` and every `sglang` module; a name that nobody gave is an object that may be called and used."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         if name.split(".")[0] not in ("torch", "sglang"):
             return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return ModuleSpec(name, self, is_package=True)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Module(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -78,7 +86,7 @@ class _Anything:
             raise AttributeError(name)
         return _Anything(f"{self.name}.{name}")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **_kwargs: Any) -> Any:
         if len(args) == 1 and inspect.isfunction(args[0]):
             return args[0]  # a decorator
         raise TypeError(f"{self.name} has no stand-in")
@@ -127,7 +135,8 @@ def load(source: Path) -> ModuleType:
     sys.meta_path.insert(0, finder)
     try:
         spec = importlib.util.spec_from_file_location("fused_moe_triton_kernels", source)
-        assert spec and spec.loader
+        assert spec
+        assert spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # Triton looks a kernel's globals up by its module's name
         spec.loader.exec_module(module)
@@ -137,7 +146,9 @@ def load(source: Path) -> ModuleType:
 
 
 def launch(module: ModuleType, kernel: Kernel) -> None:
-    """Call the real `invoke_fused_moe_kernel` as `fused_experts_impl` does for this GEMM."""
+    """Call the real `invoke_fused_moe_kernel` as `fused_experts_impl` does for this GEMM. ValueError for int4."""
+    if kernel.shape.dtype not in WEIGHTS:
+        raise ValueError(f"{kernel.shape.dtype} is served by another kernel, which is not compiled here")
     module.invoke_fused_moe_kernel(**_arguments(kernel), compute_type=_compute_type(module, kernel.shape))
 
 
@@ -172,7 +183,7 @@ def _matrices(kernel: Kernel) -> dict[str, Any]:
     shape, gemm = kernel.shape, kernel.matrices
     rows = kernel.tokens * shape.top_k
     activations = "float16" if shape.dtype == "fp16" else "bfloat16"
-    weights = {"fp8_w8a8": FP8, "int8_w8a8": INT8, "int8_w8a16": INT8}.get(shape.dtype, activations)
+    weights = WEIGHTS[shape.dtype]
     output = (rows, gemm.n) if kernel.gemm == "up" else (kernel.tokens, shape.top_k, gemm.n)
     return {
         "A": ShapeOnly(activations, kernel.tokens if kernel.gemm == "up" else rows, gemm.k),
@@ -186,6 +197,8 @@ def _matrices(kernel: Kernel) -> dict[str, Any]:
 def _scales(shape: Shape, gemm: Gemm) -> Sequence[int]:
     if shape.block:
         return shape.experts, -(-gemm.n // shape.block[0]), -(-gemm.k // shape.block[1])
+    if shape.dtype == "int8_w8a16":
+        return shape.experts, gemm.n
     return (shape.experts, gemm.n, 1) if shape.per_channel else (shape.experts,)
 
 

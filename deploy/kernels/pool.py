@@ -1,4 +1,4 @@
-"""Worker processes that compile, and what becomes of them: answers, crashes, timeouts, interruption. Knows no Triton."""
+"""Worker processes that compile, and what becomes of them: answers, crashes, timeouts. Knows no Triton."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class _Crew:
             self._hire()
 
     def _hire(self) -> None:
-        said = tempfile.TemporaryFile(dir=self.folder)
+        said = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 (the worker's, until it is killed)
         setting = self.setting
         process = subprocess.Popen(
             [*setting.command, str(setting.source), str(setting.arch), str(setting.limit)],

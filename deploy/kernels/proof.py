@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +66,14 @@ class Proof:
 
 def read_finding(answer: Mapping[str, Any]) -> Finding:
     """From JSON. ValueError where a field is missing or of another type."""
-    given = {field.name: answer.get(field.name) for field in fields(Finding)}
-    numbers = [given["registers"], given["spilled"]]
-    good = (
-        type(given["shared"]) is int
-        and all(value is None or type(value) is int for value in numbers)
-        and isinstance(given["instructions"], list)
-        and isinstance(given["refusal"], str)
-        and isinstance(given["seconds"], int | float)
-    )
-    if not good:
-        raise ValueError(f"no finding: {str(answer)[:200]}")
-    return Finding(**{**given, "instructions": tuple(map(str, given["instructions"]))})
+    try:
+        found = Finding(**{field.name: answer[field.name] for field in fields(Finding)})
+        numbers = [value for value in (found.registers, found.spilled) if value is not None]
+        if any(type(value) is not int for value in (found.shared, *numbers)) or type(found.refusal) is not str:
+            raise TypeError
+        return replace(found, instructions=tuple(map(str, found.instructions)), seconds=float(found.seconds))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no finding: {str(answer)[:200]}") from error
 
 
 def key(kernel: Kernel, target: Target, tools: Mapping[str, str], only_shared: bool) -> str:

@@ -60,7 +60,7 @@ class Toolchain:
 
 
 def toolchain(triton: str, environment: Mapping[str, str] = os.environ) -> Toolchain:
-    """Fetch what is missing. ConfigError for a Triton or a TRITON_PTXAS_PATH that cannot serve, BuildError from PyPI."""
+    """Fetch what is missing. ConfigError for a Triton or TRITON_PTXAS_PATH that cannot serve; BuildError from PyPI."""
     if _numbers(triton) < OLDEST:
         raise ConfigError(f"Triton {triton} cannot compile for sm_121", "name Triton 3.4.0 or newer: --triton VERSION")
     path = None if _own() == triton else store.package("triton", triton)
