@@ -1,8 +1,8 @@
 """How many bytes of shared memory a configuration needs, in closed form. The compiler's word is compile.py's.
 
-Exact for GB10 and Hopper over all that SGLang's tuner tries. Two more needs are left out, since they pass no limit: to
-store the result a small loop may have to make room (up to 2 x M x N bytes; on compute capability 8.x, or with less than 64
-columns of K), and one stage may need less than is said here.
+Exact for GB10 and Hopper over all that SGLang's tuner tries. Two things are left out, since they pass no limit: to store
+the result a small loop may have to make room (up to 2 x M x N bytes; on compute capability 8.x, or with less than 64
+columns of K), and with one stage the compiler may take less than is said here.
 """
 
 from __future__ import annotations

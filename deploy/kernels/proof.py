@@ -14,7 +14,6 @@ from typing import Any
 from deploy.kernels.gpu import Gpu
 from deploy.kernels.kernel import Kernel, specialisation
 
-
 FP8 = ("e4m3", "e5m2", "f8f6f4")
 """How PTX names FP8 operands of a matrix instruction."""
 
