@@ -2,8 +2,8 @@
 
 python -m benchmarks.kernels [--json] [--full]
 
-`fast_s`: `kernels check` of every table in the wheel. `exact_cold_s`, `exact_cached_s`: `kernels check --exact` of one table
-of 18 different entries, both GEMMs, with an empty cache of kernels and again; wheels and tools are there already.
+`fast_s`: `kernels check` of every table in the wheel. `exact_cold_s`, `exact_cached_s`: `kernels check --exact` of one
+table of 18 different entries, both GEMMs, with an empty cache of kernels and again; wheels and tools are there already.
 `space`: kernels of which the compiler's bytes were compared with the closed form; `mismatches`: where they differ.
 """
 
@@ -47,18 +47,18 @@ SHAPES = {
 }
 
 
-def kernels(shape: Shape, full: bool) -> Iterator[Kernel]:
-    """Both GEMMs over the tuner's space; GROUP_SIZE_M over all its values for the served model alone."""
-    groups = GROUPS if full and shape == GLM else GROUPS[:1]
+def kernels(gpu: Gpu, shape: Shape, full: bool) -> Iterator[Kernel]:
+    """Both GEMMs over the tuner's space; GROUP_SIZE_M over all its values for the served model's up GEMM alone."""
     gemms: tuple[Literal["up", "down"], ...] = ("up", "down")
     for gemm in gemms:
+        groups = GROUPS if full and (gpu, shape, gemm) == (GB10, GLM, "up") else GROUPS[:1]
         found = [Kernel(config, shape, gemm, 64) for config in space(shape.block[1] if shape.block else 0, groups)]
         yield from found if full else random.Random(SEED).sample(found, SAMPLE)
 
 
 def compare(gpu: Gpu, shape: Shape, full: bool) -> dict[str, Any]:
     """How many kernels were compared, and each that differs: entry, GEMM, compiler's bytes, formula's."""
-    asked = tuple(kernels(shape, full))
+    asked = tuple(kernels(gpu, shape, full))
     found = _proofs(asked, Target(gpu, SGLANG, TRITON))
     wrong = [
         [proof.kernel.config.as_json(), proof.kernel.gemm, proof.finding and proof.finding.shared, said, proof.error]
