@@ -110,7 +110,7 @@ def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: is not there", "name a table, a folder of tables or a tree of SGLang")
-    target = replace(setting.target, small_default=_patched())
+    target = replace(setting.target, fitted_default=_patched())
     verdicts = check(table_files(paths), target, setting.shape)
     found = served(verdicts, setting.shape, target) if setting.shape else None
     return Report(target, verdicts, found, setting.batches)

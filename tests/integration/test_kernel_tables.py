@@ -19,7 +19,7 @@ from deploy.kernels.check import TableFile, check, overlaps, segments, without_t
 from deploy.kernels.default import default_segments
 from deploy.kernels.files import table_files
 from deploy.kernels.finding import Target
-from deploy.kernels.gpu import GB10, GPUS
+from deploy.kernels.gpu import GPUS
 from deploy.kernels.name import folder, searched, table_name
 from deploy.kernels.provenance import file_name
 from deploy.kernels.rules import KNOWN, rules
@@ -174,10 +174,29 @@ def test_without_a_table_the_default_is_sglangs(sglang: Any, home: Path, dtype: 
     shape = Shape(160, 384, 5120, 8, dtype, block)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGLANG_MOE_CONFIG_DIR", str(home))
-        for one in default_segments(shape, GB10, small=False):
+        for one in default_segments(shape, Target()):
             for tokens in (one.first, one.last):
                 config = {"num_warps": 4, "num_stages": 3, **chosen(sglang, shape, tokens)[0]}
                 assert config == one.config.as_json()
+
+
+@pytest.mark.parametrize("gpu", ["GB10", "H100", "A100"])
+def test_the_patched_default_is_what_the_patch_makes_of_it(gpu: str, root: Path) -> None:
+    path = root / "patches/moe-default/files/shared_memory.py"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torch", Stub("torch"))
+        spec = importlib.util.spec_from_file_location("shared_memory", path)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    for dtype, block in (("fp8_w8a8", None), ("fp8_w8a8", (128, 128)), ("bf16", None)):
+        shape = Shape(160, 384, 5120, 8, dtype, block)
+        plain, made = (default_segments(shape, Target(GPUS[gpu], fitted_default=one)) for one in (False, True))
+        for before, after in zip(plain, made, strict=True):
+            limit = GPUS[gpu].shared_memory, GPUS[gpu].wgmma
+            shrunk = module.shrunk(before.config.as_json(), dtype, block, *limit)
+            assert after.config.as_json() == shrunk
 
 
 def test_sglangs_own_default_needs_what_the_crash_said(sglang: Any, home: Path) -> None:
