@@ -30,7 +30,6 @@ def _setting(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.option(
                 "--nodes",
-                "path",
                 metavar="FILE",
                 help="Take versions, model and flags from it.  [default: cluster.yaml, where it is]",
             ),
@@ -86,11 +85,38 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
         raise KernelError(f"no table below {', '.join(map(str, paths))}", "name a table, or the folder that holds it")
 
 
+@kernels.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@_setting
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg or FILE.png.")
+def show(path: Path, output: Path | None, **given: Any) -> None:
+    """Show a table entry by entry, and draw it with -o: memory, tile and entry over 1 to 8192 tokens.
+
+    With the `_down` table beside it, where there is one. Drawing needs matplotlib: pip install '.[plots]'.
+    """
+    from deploy.kernels.report import report_text
+
+    setting = _resolved(given)
+    report = _checked(tuple(_with_twin(path)), setting)
+    click.echo(report_text(report, detailed=True))
+    if output:
+        from deploy.kernels.picture import draw
+
+        draw(report.verdicts, report.target, output)
+        click.echo(f"wrote {output}", err=True)
+
+
+def _with_twin(path: Path) -> list[Path]:
+    """An up table with its `_down` table."""
+    twin = path.with_name(f"{path.stem}_down.json")
+    return [path, twin] if path.is_file() and twin.is_file() else [path]
+
+
 def _resolved(given: dict[str, Any]) -> Setting:
     from deploy.kernels.setting import resolve
     from deploy.launch.sglang import server_flags
 
-    path = given.pop("path") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
+    path = given.pop("nodes") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
     if path is None:
         return resolve(given, None, {})
     from deploy.cluster.load import load
