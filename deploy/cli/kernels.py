@@ -12,7 +12,11 @@ import click
 from deploy.cli import options
 
 if TYPE_CHECKING:
+    from deploy.kernels.candidates import Found
+    from deploy.kernels.check import Verdict
+    from deploy.kernels.finding import Target
     from deploy.kernels.proven import Proven
+    from deploy.kernels.provenance import Source
     from deploy.kernels.report import Report
     from deploy.kernels.setting import Setting
 
@@ -154,3 +158,86 @@ def _proved(report: Report, setting: Setting) -> Proven:
 
     with view() as shown:
         return result(proven(report.verdicts, setting.shape, report.target), shown)
+
+
+@kernels.command("import")
+@click.argument("source")
+@_setting
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Install there.  [default: configs/]")
+@click.option("--force", is_flag=True, help="Replace another table of the same name.")
+@click.option("--allow-unsafe", is_flag=True, help="Install even what cannot run.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be installed; write nothing.")
+def import_(source: str, into: Path | None, force: bool, **given: Any) -> None:
+    """Install tables from elsewhere under the names that SGLang looks for, with their provenance beside them.
+
+    SOURCE is a folder, a table, an archive (.zip, .tar, packed or not), an image that is here, or the address of a git
+    repository with an optional #REF. What cannot run is refused. Exit code 9 where nothing was installed.
+    """
+    from deploy.kernels.install import judged, put, refuse, selected, written
+    from deploy.kernels.name import folder
+
+    allow, dry = given.pop("allow_unsafe"), given.pop("dry_run")
+    target = _resolved(given).target
+    found, origin = _fetched(source, target)
+    imports, place = selected(found, target), into or ROOT / "configs"
+    verdicts = judged(imports, target, place)
+    for verdict in verdicts:
+        _say_findings(verdict)
+    if not allow:
+        refuse(verdicts)
+    home = place / folder(target.triton)
+    files = written(imports, verdicts, target, origin, _now())
+    new = [str(one.name) for one in imports] if dry else put(files, home, force=force)
+    for one in imports:
+        name = str(one.name)
+        done = "would install" if dry else "installed" if name in new else "there already:"
+        click.echo(f"{done} {home / name} (from {one.path})")
+
+
+def _fetched(source: str, target: Target) -> tuple[Found, Source]:
+    """The files of a source, and what it was."""
+    from deploy.kernels import candidates, repository
+    from deploy.kernels.provenance import Source
+
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return candidates.of_folder(path), Source("folder", path.as_posix())
+    if path.is_file() and path.suffix == ".json":
+        return candidates.of_folder(path), Source("folder", path.parent.as_posix())
+    if path.is_file():
+        from deploy.kernels.provenance import checksum
+
+        return candidates.of_archive(path), Source("archive", path.name, f"sha256:{checksum(path.read_bytes())}")
+    if repository.is_address(source):
+        found, address, commit = repository.fetch(source)
+        return found, Source("git", address, commit)
+    return _in_image(source, target)
+
+
+def _in_image(source: str, target: Target) -> tuple[Found, Source]:
+    import io
+
+    from deploy.errors import KernelError
+    from deploy.image.dockerfile import TREE
+    from deploy.image.engine import read_folder
+    from deploy.kernels.candidates import of_tar
+    from deploy.kernels.provenance import Source
+
+    home = f"{TREE}/sglang/{target.rules.home}/configs"
+    packed = read_folder(source, home)
+    if packed is None:
+        raise KernelError(f"{source}: has no {home}", "is it an image of SGLang, of the version that --sglang names?")
+    return of_tar(io.BytesIO(packed), source), Source("image", source)
+
+
+def _say_findings(verdict: Verdict) -> None:
+    """Warnings on stderr; errors are said when they are refused."""
+    for one in verdict.findings:
+        if one.level == "warning":
+            click.echo(f"warning: {Path(one.file).name}: {one.key + ': ' if one.key else ''}{one.message}", err=True)
+
+
+def _now() -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
