@@ -80,11 +80,10 @@ def read_folder(reference: str, folder: str) -> bytes | None:
 
 @contextmanager
 def _contents(reference: str) -> Iterator[tuple[DockerClient, str]]:
-    """A client, and a container that is never started, to read an image that is here. Raises BuildError."""
+    """A client, and a container that is never started, whatever its command. Raises BuildError."""
     with _client(f"reading {reference}") as client:
         if _inspect(client, reference) is None:
             raise BuildError(f"{reference} is not here", f"`docker pull {reference}`, or name a folder that exists")
-        # A command is needed to create a container, and no image has to have it.
         made = client.api.create_container(reference, command=["none"])["Id"]
         try:
             yield client, made
