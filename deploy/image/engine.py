@@ -68,14 +68,13 @@ def resolve(reference: str) -> str:
 def read_files(reference: str, folder: str, paths: Iterable[str]) -> dict[str, bytes]:
     """Files below a folder of an image that is here, as far as they are there; nothing runs. Raises BuildError."""
     with _contents(reference) as (client, made):
-        found = ((path, _file(client, made, f"{folder}/{path}")) for path in paths)
-        return {path: content for path, content in found if content is not None}
+        return {path: content for path in paths if (content := _file(client, made, f"{folder}/{path}")) is not None}
 
 
-def read_folder(reference: str, folder: str) -> bytes | None:
-    """A folder of an image that is here, as a tar; None where it has none; nothing runs. Raises BuildError."""
+def read_folder(reference: str, folder: str) -> tuple[bytes | None, str]:
+    """A folder of an image that is here as a tar, None where it has none, and the image's id. Raises BuildError."""
     with _contents(reference) as (client, made):
-        return _packed(client, made, folder)
+        return _packed(client, made, folder), str((_inspect(client, reference) or {})["Id"])
 
 
 @contextmanager

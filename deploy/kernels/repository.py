@@ -21,7 +21,7 @@ _HEX = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 def is_address(source: str) -> bool:
     """Whether a source is written as an address, whatever its scheme."""
-    return "://" in source or _URL.fullmatch(source.partition("#")[0]) is not None
+    return "://" in source or "::" in source or _URL.fullmatch(source.partition("#")[0]) is not None
 
 
 def fetch(source: str) -> tuple[Found, str, str]:
