@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.cli import options
+from deploy.cli.setting import resolved, setting
 
 if TYPE_CHECKING:
+    from deploy.kernels.check import Verdict
     from deploy.kernels.proven import Proven
     from deploy.kernels.report import Report
     from deploy.kernels.setting import Setting
@@ -24,38 +25,9 @@ def kernels() -> None:
     """Kernel tables: what they need, and whether it fits."""
 
 
-def _setting(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say what the tables are for; cluster.yaml says what they leave out."""
-    for option in reversed(
-        (
-            click.option(
-                "--nodes",
-                "path",
-                metavar="FILE",
-                help="Take versions, model and flags from it.  [default: cluster.yaml, where it is]",
-            ),
-            click.option("--gpu", default="GB10", show_default=True, help="GB10, 'RTX 5090', H100, ..."),
-            click.option("--sglang", metavar="VERSION", help="SGLang in the image."),
-            click.option("--triton", metavar="VERSION", help="Triton in the image."),
-            click.option("--model", metavar="NAME", help="Hub name (looked up on this machine) or a config.json."),
-            click.option("--tp", type=click.IntRange(1), help="Tensor-parallel size."),
-            click.option("--ep", type=click.IntRange(1), help="Expert-parallel size."),
-            click.option("--experts", type=click.IntRange(1), help="By hand: experts of a rank (E)."),
-            click.option("--intermediate", type=click.IntRange(1), help="By hand: their size on a rank (N)."),
-            click.option("--hidden", type=click.IntRange(1), help="By hand: the model's hidden size (K)."),
-            click.option("--top-k", type=click.IntRange(1), help="By hand: experts of a token."),
-            click.option("--dtype", help="By hand: fp8_w8a8, int8_w8a8, bf16, ..."),
-            click.option("--block", metavar="N,K", help="By hand: the block that shares a scale."),
-            click.option("--per-channel", is_flag=True, default=None, help="By hand: a scale a channel."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @kernels.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
-@_setting
+@setting
 @click.option("--exact", is_flag=True, help="Ask Triton's compiler too; needs the whole shape and PyPI.")
 @click.option("-v", "--verbose", is_flag=True, help="Entry by entry, however many tables there are.")
 @options.as_json
@@ -68,9 +40,9 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
     from deploy.errors import KernelError
     from deploy.kernels.report import report_json, report_text
 
-    setting = _resolved(given)
-    report = _checked(paths or (ROOT / "configs",), setting)
-    proved = _proved(report, setting) if exact else None
+    wanted = resolved(given)
+    report = _checked(paths or (ROOT / "configs",), wanted)
+    proved = _proved(report, wanted) if exact else None
     if as_json:
         click.echo(json.dumps({**report_json(report), "exact": proved and proved.as_json()}, indent=2))
     else:
@@ -86,17 +58,31 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
         raise KernelError(f"no table below {', '.join(map(str, paths))}", "name a table, or the folder that holds it")
 
 
-def _resolved(given: dict[str, Any]) -> Setting:
-    from deploy.kernels.setting import resolve
-    from deploy.launch.sglang import server_flags
+@kernels.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@setting
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg or FILE.png.")
+def show(path: Path, output: Path | None, **given: Any) -> None:
+    """Show a table entry by entry, and draw it with -o: memory, tile and entry over 1 to 8192 tokens.
 
-    path = given.pop("path") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
-    if path is None:
-        return resolve(given, None, {})
-    from deploy.cluster.load import load
+    With the `_down` table beside it, where there is one. Drawing needs matplotlib: pip install '.[plots]'.
+    """
+    from deploy.kernels.report import report_text
 
-    cluster = load(path).cluster
-    return resolve(given, cluster, server_flags(cluster))
+    wanted = resolved(given)
+    report = _checked(tuple(_with_twin(path)), wanted)
+    click.echo(report_text(report, detailed=True))
+    if output:
+        from deploy.kernels.picture import draw
+
+        draw(report.verdicts, report.target, output)
+        click.echo(f"wrote {output}", err=True)
+
+
+def _with_twin(path: Path) -> list[Path]:
+    """An up table with its `_down` table."""
+    twin = path.with_name(f"{path.stem}_down.json")
+    return [path, twin] if path.is_file() and twin.is_file() else [path]
 
 
 def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
@@ -110,7 +96,7 @@ def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: is not there", "name a table, a folder of tables or a tree of SGLang")
-    target = replace(setting.target, small_default=_patched())
+    target = replace(setting.target, fitted_default=_patched())
     verdicts = check(table_files(paths), target, setting.shape)
     found = served(verdicts, setting.shape, target) if setting.shape else None
     return Report(target, verdicts, found, setting.batches)
@@ -128,3 +114,76 @@ def _proved(report: Report, setting: Setting) -> Proven:
 
     with view() as shown:
         return result(proven(report.verdicts, setting.shape, report.target), shown)
+
+
+@kernels.command()
+@setting
+@options.as_json
+def name(as_json: bool, **given: Any) -> None:
+    """Print where SGLang looks for a model's table, and with --json for its shape and both tables."""
+    from dataclasses import asdict
+
+    from deploy.errors import ConfigError
+    from deploy.kernels.models import BY_HAND
+    from deploy.kernels.name import folder, table_name
+
+    wanted = resolved(given)
+    if wanted.shape is None:
+        raise ConfigError("no model is named, or its config.json is not on this machine", f"name one, or {BY_HAND}")
+    target = wanted.target
+    looked = {
+        one: table_name(wanted.shape, target.gpu.device, target.rules, down=one == "down") for one in ("up", "down")
+    }
+    files = {one: f"configs/{folder(target.triton)}/{found}" for one, found in looked.items()}
+    if as_json:
+        click.echo(json.dumps({"shape": asdict(wanted.shape), "source": wanted.source, "files": files}, indent=2))
+    else:
+        click.echo(files["up"])
+
+
+@kernels.command("import")
+@click.argument("source")
+@setting
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Install there.  [default: configs/]")
+@click.option("--force", is_flag=True, help="Replace another table of the same name.")
+@click.option("--allow-unsafe", is_flag=True, help="Install even what cannot run.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be installed; write nothing.")
+def import_(source: str, into: Path | None, force: bool, **given: Any) -> None:
+    """Install tables from elsewhere under the names that SGLang looks for, with their provenance beside them.
+
+    SOURCE is a folder, a table, an archive (.zip, .tar, packed or not), an image that is here, or the address of a git
+    repository with an optional #REF. What cannot run is refused. Exit code 9 where nothing was installed.
+    """
+    from deploy.kernels.install import judged, put, refuse, selected, written
+    from deploy.kernels.name import folder
+    from deploy.workflow.tables import fetched
+
+    allow, dry = given.pop("allow_unsafe"), given.pop("dry_run")
+    target = resolved(given).target
+    found, origin = fetched(source, target)
+    imports, place = selected(found, target), into or ROOT / "configs"
+    verdicts = judged(imports, target, place)
+    for verdict in verdicts:
+        _say_findings(verdict)
+    if not allow:
+        refuse(verdicts)
+    home = place / folder(target.triton)
+    files = written(imports, verdicts, target, origin, _now())
+    new = [str(one.name) for one in imports] if dry else put(files, home, force=force)
+    for one in imports:
+        name = str(one.name)
+        done = "would install" if dry else "installed" if name in new else "there already:"
+        click.echo(f"{done} {home / name} (from {one.path})")
+
+
+def _say_findings(verdict: Verdict) -> None:
+    """Warnings on stderr; errors are said when they are refused."""
+    for one in verdict.findings:
+        if one.level == "warning":
+            click.echo(f"warning: {Path(one.file).name}: {one.key + ': ' if one.key else ''}{one.message}", err=True)
+
+
+def _now() -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

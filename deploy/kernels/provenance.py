@@ -114,6 +114,10 @@ def provenance_findings(sha256: str, read: Provenance, target: Target) -> Iterat
         message = f"its provenance is of another content ({read.sha256:.12}…, and the table is {sha256:.12}…)"
         hint = "the table was changed by hand: what the provenance says of it is not proven any more"
         yield Finding("warning", "provenance", message, hint)
+    made_for = read.versions.get("triton")
+    if made_for and made_for != target.triton:
+        message = f"was made for Triton {made_for}, and Triton {target.triton} compiles other code"
+        yield Finding("note", "made_for", message, "tune it anew for speed")
     if read.lowering and read.lowering != target.lowering:
         message = f"was made for an fp8 dot lowered to {read.lowering}, and here it is lowered to {target.lowering}"
         hint = "set kernels.native_fp8 in cluster.yaml to what it was made for, or tune it anew"

@@ -22,7 +22,7 @@ from tests.unit.kernels.samples import CRASHING, GOOD, NAME, file, tables
 
 GLM = Shape(160, 384, 5120, 8, "fp8_w8a8", None, True)
 BLOCK = "E=128,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8,block_shape=[128, 128]"
-OLD, NEW = Target(), Target(sglang="0.5.13")
+OLD, NEW, LATE = Target(), Target(sglang="0.5.13"), Target(sglang="0.5.15")
 
 
 def found(*files: TableFile, target: Target = OLD, shape: Shape | None = None) -> dict[str, Finding]:
@@ -225,9 +225,9 @@ def test_sglangs_default_crashes_from_161_tokens_on_and_the_small_one_never() ->
     assert {one.tokens for one in wrong if one.level == "error"} == {(161, 65536)}
     assert {one.bytes for one in wrong if one.level == "error"} == {147_456}
     assert [row.bytes for row in rows if row.gemm == "up"] == [73_728, 147_456]
-    for target in (replace(OLD, small_default=True), Target(sglang="0.5.15")):
+    for target, need in ((replace(OLD, fitted_default=True), [73_728, 98_304]), (LATE, [73_728, 49_152])):
         rows, wrong = without_table(GLM, target)
-        assert [row.bytes for row in rows if row.gemm == "up"] == [73_728, 49_152]
+        assert [row.bytes for row in rows if row.gemm == "up"] == need
         assert not errors_of(wrong)
 
 

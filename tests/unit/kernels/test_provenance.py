@@ -87,6 +87,12 @@ def test_a_table_for_another_lowering_is_flagged(tmp_path: Path, target: Target,
     assert ("lowering" in found(tmp_path, target, MADE.to_json())) is flagged
 
 
+def test_a_table_for_another_triton_is_said_to_be_one(tmp_path: Path) -> None:
+    other = replace(MADE, versions={"triton": "3.4.0"}).to_json()
+    assert found(tmp_path, Target(), other) == ["made_for"]
+    assert found(tmp_path, Target(triton="3.4.0"), other) == ["folder"]
+
+
 def test_a_provenance_beside_is_taken_for_no_table(tmp_path: Path) -> None:
     found(tmp_path, Target(), MADE.to_json())
     assert [Path(one.path).name for one in table_files([tmp_path])] == [f"{NAME}.json"]
