@@ -15,7 +15,9 @@ from deploy.kernels.toolchain import Toolchain
 pytestmark = pytest.mark.integration
 MARK = f"1000.{os.getpid()}"
 """By which this run's processes are known among all others."""
-WORKER = f"MARK = '{MARK}'" + """
+WORKER = (
+    f"MARK = '{MARK}'"
+    + """
 import json, os, signal, subprocess, sys, time
 for line in sys.stdin:
     request = json.loads(line)
@@ -25,6 +27,7 @@ for line in sys.stdin:
     if request == "parts": sys.stdout.write('{"echo": '); sys.stdout.flush(); time.sleep(0.2)
     print('"parts"}' if request == "parts" else json.dumps({"echo": request, "pid": os.getpid()}), flush=True)
 """
+)
 """A stand-in for the compiling worker: it does what it is told."""
 
 
