@@ -112,7 +112,7 @@ class Compiler:
         self._stages = Stages()
         self._stages.install()
         triton.runtime.driver.set_active(Driver(arch, limit))
-        self._module = load(source)
+        self._module = load(source, arch)
 
     def compile(self, kernel: Kernel, lowering: str, only_shared: bool) -> dict[str, Any]:
         """What the compiler says, as JSON: bytes, registers and Triton's own refusal; raises what Triton raises."""

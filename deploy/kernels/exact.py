@@ -58,14 +58,14 @@ def prove(kernels: Sequence[Kernel], target: Target, how: How | None = None) -> 
     known = {each: finding for each in set(keys) if (finding := cache.get(each))}
     missing = {each: kernel for each, kernel in zip(keys, kernels, strict=True) if each not in known}
     errors: dict[str, str] = {}
-    yield Progress("kernels", len(known), len(set(keys)), f"{len(known)} known")
+    yield Progress("compile", len(known), len(set(keys)), "kernels")
     for each, found in _compile(missing, target, tools, (source, how)):
         if isinstance(found, Finding):
             cache.put(each, found)
             known[each] = found
         else:
             errors[each] = found
-        yield Progress("kernels", len(known) + len(errors), len(set(keys)))
+        yield Progress("compile", len(known) + len(errors), len(set(keys)), "kernels")
     proofs = (
         Proof(kernel, known.get(each), errors.get(each, ""), each not in missing)
         for each, kernel in zip(keys, kernels, strict=True)

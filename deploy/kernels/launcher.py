@@ -63,7 +63,10 @@ class ShapeOnly:
 
 
 class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Serves `torch` and every `sglang` module; a name that nobody gave is an object that may be called and used."""
+    """Serves `torch` and every `sglang` module; a name that nobody gave may be imported, and says so when called."""
+
+    def __init__(self, arch: int) -> None:
+        self.names = {**_SGLANG, "is_sm90_supported": lambda *_: arch // 10 == 9}
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         if name.split(".")[0] not in ("torch", "sglang"):
@@ -74,7 +77,7 @@ class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _Module(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__dict__.update(_SGLANG if module.__name__.startswith("sglang") else {})
+        module.__dict__.update(self.names if module.__name__.startswith("sglang") else {})
 
 
 class _Module(ModuleType):
@@ -94,6 +97,9 @@ class _Anything:
         if name.startswith("__"):
             raise AttributeError(name)
         return _Anything(f"{self.name}.{name}")
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self.name} has no stand-in")
 
     def __call__(self, *args: Any, **_kwargs: Any) -> Any:
         if len(args) == 1 and inspect.isfunction(args[0]):
@@ -128,9 +134,9 @@ def _no(*_: Any, **__: Any) -> bool:
 
 _SGLANG: dict[str, Any] = {
     "is_cuda": lambda: True,
-    **dict.fromkeys(
-        ("is_hip", "is_cpu", "is_xpu", "is_npu", "is_musa", "cpu_has_amx_support", "get_bool_env_var"), _no
-    ),
+    **dict.fromkeys(("is_hip", "is_cpu", "cpu_has_amx_support", "get_bool_env_var"), _no),
+    "is_batch_invariant_mode_enabled": _no,
+    "get_moe_padding_size": lambda *_: 0,
     "scaled_fp8_quant": scaled_fp8_quant,
     "sglang_per_token_group_quant_fp8": group_quant_fp8,
     "per_token_quant_int8": token_quant_int8,
@@ -138,9 +144,9 @@ _SGLANG: dict[str, Any] = {
 }
 
 
-def load(source: Path) -> ModuleType:
-    """Execute SGLang's module of kernel and launcher, with stand-ins for all but Triton."""
-    finder = StandIns()
+def load(source: Path, arch: int) -> ModuleType:
+    """Execute SGLang's module of kernel and launcher, with stand-ins for all but Triton; `arch` is 121 for GB10."""
+    finder = StandIns(arch)
     sys.meta_path.insert(0, finder)
     try:
         spec = importlib.util.spec_from_file_location("fused_moe_triton_kernels", source)

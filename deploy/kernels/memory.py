@@ -1,8 +1,8 @@
 """How many bytes of shared memory a configuration needs, in closed form. The compiler's word is compile.py's.
 
 Exact for GB10 and Hopper over all that SGLang's tuner tries. Left out, since no limit is passed by it: to store its
-result a small loop may have to make room (up to 2 x M x N bytes; on compute capability 8.x, or with less than 64 columns
-of K). A little too much is said of one stage, and of block-wise scales with more than eight warps or on B200.
+result a small loop may have to make room (up to 2 x M x N bytes; on compute capability 8.x, or where BLOCK_SIZE_K is
+below 64). A little too much is said of one stage, and of block-wise scales with more than eight warps or on B200.
 """
 
 from __future__ import annotations

@@ -30,14 +30,16 @@ def test_activations_get_a_scale_a_token_a_group_or_in_all() -> None:
 
 
 def test_a_name_without_a_stand_in_may_be_imported_but_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "meta_path", [StandIns(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [StandIns(121), *sys.meta_path])
     for name in ("sglang", "sglang.srt", "sglang.srt.utils"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("sglang.srt.utils")
     try:
-        assert module.is_cuda() is True
+        assert (module.is_cuda(), module.is_sm90_supported()) == (True, False)
         with pytest.raises(TypeError, match="get_device_core_count has no stand-in"):
             module.get_device_core_count()
+        with pytest.raises(TypeError, match="SOME_SETTING has no stand-in"):
+            bool(module.SOME_SETTING)
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "sglang"]:
             del sys.modules[name]
