@@ -38,13 +38,15 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
     table cannot run.
     """
     from deploy.errors import KernelError
-    from deploy.kernels.report import report_json, report_text
+    from deploy.kernels.report import DETAILED, report_json, report_text
 
     wanted = resolved(given)
     report = _checked(paths or (ROOT / "configs",), wanted)
     proved = _proved(report, wanted) if exact else None
     if as_json:
-        click.echo(json.dumps({**report_json(report), "exact": proved and proved.as_json()}, indent=2))
+        said = {**report_json(report), "exact": proved and proved.as_json()}
+        # Indented JSON is written by Python code, which takes a second for a whole tree of tables.
+        click.echo(json.dumps(said, indent=2 if len(report.verdicts) <= DETAILED else None))
     else:
         click.echo(report_text(report, detailed=verbose))
         if proved:

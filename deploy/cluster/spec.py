@@ -102,7 +102,7 @@ class Kernels(Strict):
 
     native_fp8: bool = Field(
         False,
-        description="fp8 instead of f16 arithmetic on GB10, which Triton 3.4 to 3.7 do not take; untested there.",
+        description="fp8 instead of f16 arithmetic on GB10, which Triton 3.5 to 3.7 do not take; untested there.",
     )
 
 

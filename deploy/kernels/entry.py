@@ -10,7 +10,7 @@ from deploy.kernels.shape import BYTES, Gemm
 from deploy.kernels.table import Config
 
 LEAST_K = {1: 32, 2: 16, 4: 16}
-"""`tl.dot`'s least K by bytes of an element."""
+"""`tl.dot`'s least K by bytes of an element, as Triton 3.5.0 says when it refuses; of M and N it takes 1."""
 SPILLING = 256
 """Accumulators of a thread (of 255 registers) from which the compiler keeps kilobytes of them in local memory."""
 AMD = ("waves_per_eu", "matrix_instr_nonkdim", "kpack")

@@ -29,11 +29,12 @@ class Target:
 
     @property
     def lowering(self) -> str:
-        """What an fp8 dot becomes: `native`, or `f16` arithmetic; Triton knows 12.1's own from 3.8.0 on."""
+        """What an fp8 dot becomes: `native`, or `f16` arithmetic; 12.1 has its own from Triton 3.8.0 on."""
         if self.gpu.capability < (8, 9):
             return "f16"
-        known = self.gpu.capability != (12, 1) or number(self.triton) >= (3, 8, 0)
-        return "native" if known or self.native_fp8 else "f16"
+        least = (3, 5, 0) if self.native_fp8 else (3, 8, 0)
+        known = self.gpu.capability != (12, 1) or number(self.triton) >= least
+        return "native" if known else "f16"
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,16 @@ class Rule:
     power_of_two: bool = False
 
 
-_TILE = Rule(16, MAX_TILE, power_of_two=True)
+_SIDE = Rule(1, MAX_TILE, power_of_two=True)
 FIELDS = {
-    "BLOCK_SIZE_M": _TILE,
-    "BLOCK_SIZE_N": _TILE,
-    "BLOCK_SIZE_K": _TILE,
+    "BLOCK_SIZE_M": _SIDE,
+    "BLOCK_SIZE_N": _SIDE,
+    "BLOCK_SIZE_K": Rule(16, MAX_TILE, power_of_two=True),
     "GROUP_SIZE_M": Rule(1, MAX_TILE),
     "num_warps": Rule(1, 32, power_of_two=True),
     "num_stages": Rule(1, 256),
 }
-"""An entry has all of these. A tile is 16 at least, since `tl.dot` is; 32 warps are the most that a block may have."""
+"""An entry has all of these. The least are those of `tl.dot`; 32 warps are the most that a block may have."""
 OPTIONS = {
     "num_ctas": Rule(1, 16, power_of_two=True),
     "waves_per_eu": Rule(0, 16),

@@ -79,6 +79,7 @@ def test_a_table_that_was_changed_since_is_flagged(tmp_path: Path) -> None:
         (Target(), False),
         (Target(native_fp8=True), True),
         (Target(triton="3.8.0"), True),
+        (Target(triton="3.4.0", native_fp8=True), False),
         (Target(GPUS["RTX 5090"]), True),
         (Target(GPUS["A100"]), False),
     ],
