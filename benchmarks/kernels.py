@@ -126,6 +126,7 @@ def _timed(*words: str, cache: Path | None = None) -> tuple[float, dict[str, Any
 
 def measure(full: bool) -> dict[str, Any]:
     """All figures, with the machine and the versions that they hold for."""
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         fast_s = fast(Path(one))
         cold, cached = exact(Path(two))
@@ -141,7 +142,7 @@ def measure(full: bool) -> dict[str, Any]:
         "space_s": round(time.perf_counter() - start, 1),
         "full": full,
         "by": by,
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {load} busy at the start",
         "versions": {
             "sglang": SGLANG,
             "triton": TRITON,
