@@ -159,6 +159,7 @@ class _Crew:
             "HOME": str(self.folder),
             "TRITON_CACHE_DIR": str(self.folder / "triton"),
             "TRITON_ALWAYS_COMPILE": "1",
+            "TRITON_STORE_BINARY_ONLY": "1",
             "TRITON_PTXAS_PATH": str(tools.ptxas),
             "TRITON_PTXAS_BLACKWELL_PATH": str(tools.ptxas),
         }
