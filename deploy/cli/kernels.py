@@ -41,7 +41,7 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
     from deploy.kernels.report import DETAILED, report_json, report_text
 
     wanted = resolved(given)
-    report = _checked(paths or (ROOT / "configs",), wanted)
+    report = _checked(paths or (_shipped(),), wanted)
     proved = _proved(report, wanted) if exact else None
     if as_json:
         said = {**report_json(report), "exact": proved and proved.as_json()}
@@ -102,6 +102,11 @@ def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
     verdicts = check(table_files(paths), target, setting.shape)
     found = served(verdicts, setting.shape, target) if setting.shape else None
     return Report(target, verdicts, found, setting.batches)
+
+
+def _shipped() -> Path:
+    """The project's tables, as short as it can be said."""
+    return Path("configs") if Path.cwd() == ROOT else ROOT / "configs"
 
 
 def _patched() -> bool:

@@ -92,6 +92,8 @@ def _provenance(file: TableFile, target: Target) -> list[Finding]:
     return list(provenance_findings(file.sha256, file.provenance, target)) if file.provenance else []
 
 
+LEAST = Shape(1, 0, 0, 0)
+"""What is too large for one byte an element is too large for every data type."""
 _Pairs = Mapping[tuple[str, TableName], TableFile]
 
 
@@ -104,27 +106,23 @@ def _judged(file: TableFile, pairs: _Pairs, present: Iterable[str], target: Targ
         broken = [Finding("error", "unreadable", one.what, key=one.key) for one in file.problems]
         return Verdict(file, (), tuple(replace(one, file=file.path) for one in broken))
     found = [*place_findings(file.path, file.name, present, target), *coverage_findings(file.table, target.prefill)]
-    rows: tuple[Row, ...] = ()
-    served = _shape(file.name, shape)
-    if served:
-        twin = _twin(file, pairs)
-        rows, more = _rows(_own(file, twin, target), _gemms(file, twin, served), target)
-        found += [*more, *_pair(file, twin, served, target)]
-    found += _provenance(file, target)
+    served, twin = _shape(file.name, shape), _twin(file, pairs)
+    if served is None:
+        served = LEAST
+        found.append(
+            Finding("warning", "assumed", "its name does not tell the data type: judged as fp8, one byte each")
+        )
+    rows, more = _rows(_own(file, twin, target), _gemms(file, twin, served), target)
+    found += [*more, *_pair(file, twin, served, target), *_provenance(file, target)]
     return Verdict(file, rows, tuple(replace(one, file=file.path) for one in _sorted(found)))
 
 
 def _shape(name: TableName | None, shape: Shape | None) -> Shape | None:
-    """The served model's where the name is of it, since that knows the hidden size; None for a type unknown here."""
+    """The served model's where the name is of it or tells nothing; None where nothing tells the data type."""
     if name is None:
         return shape
     told = name.shape
-    if shape and (told.experts, told.intermediate, told.dtype, told.block) == (
-        shape.experts,
-        shape.intermediate,
-        shape.dtype,
-        shape.block,
-    ):
+    if shape and told == replace(shape, hidden=0, top_k=0, per_channel=told.per_channel):
         return shape
     return told if told.dtype in BYTES else None
 

@@ -191,6 +191,14 @@ def test_a_table_that_covers_all_batches_has_nothing_to_tell() -> None:
     assert found(file(dict.fromkeys(keys, GOOD))) == {}
 
 
+def test_a_table_whose_name_tells_nothing_is_judged_as_the_smallest_type() -> None:
+    for name in ("my table", NAME.replace("fp8_w8a8", "fp4")):
+        one = found(file({1: CRASHING}, name))
+        assert one["assumed"].level == "warning"
+        assert one["shared_memory"].bytes == 147_456
+        assert "assumed" not in found(file({1: CRASHING}, name), shape=GLM) or name != "my table"
+
+
 def test_a_file_that_cannot_be_read_is_an_error_by_key() -> None:
     broken = TableFile("x/bad.json", None, (Problem("64.num_warps", "is missing"),))
     (verdict,) = check([broken], OLD)
