@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TypeVar
 
 from deploy.event import Event
 
+T = TypeVar("T")
 
-def run(events: Generator[Event, None, str]) -> tuple[list[Event], str]:
+
+def run(events: Generator[Event, None, T]) -> tuple[list[Event], T]:
     """All events of an operation, and what it returns."""
     seen: list[Event] = []
     while True:

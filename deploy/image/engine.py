@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
@@ -67,14 +67,25 @@ def resolve(reference: str) -> str:
 
 def read_files(reference: str, folder: str, paths: Iterable[str]) -> dict[str, bytes]:
     """Files below a folder of an image that is here, as far as they are there; nothing runs. Raises BuildError."""
+    with _contents(reference) as (client, made):
+        return {path: content for path in paths if (content := _file(client, made, f"{folder}/{path}")) is not None}
+
+
+def read_folder(reference: str, folder: str) -> tuple[bytes | None, str]:
+    """A folder of an image that is here as a tar, None where it has none, and the image's id. Raises BuildError."""
+    with _contents(reference) as (client, made):
+        return _packed(client, made, folder), str((_inspect(client, reference) or {})["Id"])
+
+
+@contextmanager
+def _contents(reference: str) -> Iterator[tuple[DockerClient, str]]:
+    """A client, and a container that is never started, whatever its command. Raises BuildError."""
     with _client(f"reading {reference}") as client:
         if _inspect(client, reference) is None:
             raise BuildError(f"{reference} is not here", f"`docker pull {reference}`, or name a folder that exists")
-        # A command is needed to create a container, and no image has to have it: it is never started.
         made = client.api.create_container(reference, command=["none"])["Id"]
         try:
-            found = ((path, _file(client, made, f"{folder}/{path}")) for path in paths)
-            return {path: content for path, content in found if content is not None}
+            yield client, made
         finally:
             client.api.remove_container(made)
 
@@ -115,15 +126,20 @@ def _translated(what: str) -> Iterator[None]:
         raise failure(what, str(error) or type(error).__name__) from None
 
 
-def _file(client: DockerClient, container: str, path: str) -> bytes | None:
-    """The content of a plain file of a container; None where there is none."""
+def _packed(client: DockerClient, container: str, path: str) -> bytes | None:
+    """A file or folder of a container as a tar; None where there is none."""
     from docker.errors import NotFound
 
-    try:
-        stream, _ = client.api.get_archive(container, path)
-    except NotFound:
+    with suppress(NotFound):
+        return b"".join(client.api.get_archive(container, path)[0])
+    return None
+
+
+def _file(client: DockerClient, container: str, path: str) -> bytes | None:
+    """The content of a plain file of a container; None where there is none."""
+    if (packed := _packed(client, container, path)) is None:
         return None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         member = archive.next()
         content = archive.extractfile(member) if member and member.isfile() else None
         return content.read() if content else None

@@ -118,6 +118,14 @@ def test_the_user_s_environment_wins_over_what_was_found() -> None:
     assert found["SGLANG_HOST_IP"] == "192.168.101.12"
 
 
+def test_native_fp8_is_set_for_every_rank_only_where_it_is_asked_for() -> None:
+    text = (GOLDEN / "four-sparks" / "cluster.yaml").read_text()
+    plain, native = four(), parse("c", text + "kernels: {native_fp8: true}\n").cluster
+    for rank, facts in enumerate(sparks(plain)):
+        assert "TRITON_OVERRIDE_ARCH" not in plan.rank_container(plain, rank, IMAGE, facts).environment
+        assert plan.rank_container(native, rank, IMAGE, facts).environment["TRITON_OVERRIDE_ARCH"] == "sm120"
+
+
 def test_without_rdma_no_device_is_asked_for() -> None:
     cluster = four()
     facts = [replace(node, rdma=()) for node in sparks(cluster)]
