@@ -30,6 +30,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | None
 
 
+OLDEST_NCCL = "2.29.3"
+"""Older ones can lose an operation on aarch64 and hang for good (NVIDIA/nccl issue 2353)."""
+
+
 class Strict(BaseModel):
     # Only the whole cluster is ever validated; building each part's validator would cost every start its time.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
@@ -49,6 +53,9 @@ class Image(Strict):
     platform: Annotated[str, StringConstraints(pattern=r"^linux/[a-z0-9]+(/v\d)?$")] = Field(
         "linux/arm64", description="Platform of the nodes."
     )
+    nccl: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] | None = Field(
+        "2.30.7", description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges."
+    )
 
     @field_validator("repository")
     @classmethod
@@ -56,6 +63,19 @@ class Image(Strict):
         if "@" in value or ":" in value.rsplit("/", 1)[-1]:
             raise ValueError("is a repository without tag or digest: the tag is computed from what is built")
         return value
+
+
+    @field_validator("nccl")
+    @classmethod
+    def _does_not_hang(cls, value: str | None) -> str | None:
+        if value and numbers(value) < numbers(OLDEST_NCCL):
+            raise ValueError(f"must be {OLDEST_NCCL} or newer: older ones can hang for good on aarch64; or null")
+        return value
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A dotted version as numbers, which compare as versions do."""
+    return tuple(int(part) for part in version.split("."))
 
 
 class Model(Strict):
