@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -27,6 +27,8 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Allowance = Literal["unknown-base", "unsafe-table"]
+"""What a build may be told to do all the same; the image then says so in a label."""
 Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | None
 
 
@@ -54,7 +56,13 @@ class Image(Strict):
         "linux/arm64", description="Platform of the nodes."
     )
     nccl: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] | None = Field(
-        "2.30.7", description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges."
+        "2.30.7",
+        description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges.",
+    )
+    allow: list[Allowance] = Field(
+        default_factory=list,
+        description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know; "
+        "unsafe-table: kernel tables that cannot run.",
     )
 
     @field_validator("repository")
@@ -63,7 +71,6 @@ class Image(Strict):
         if "@" in value or ":" in value.rsplit("/", 1)[-1]:
             raise ValueError("is a repository without tag or digest: the tag is computed from what is built")
         return value
-
 
     @field_validator("nccl")
     @classmethod

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from deploy.errors import BuildError, ConfigError, DeployError
+from deploy.image.dockerfile import PINS
 from deploy.wheel import fetch
 
-PINS = "deploy/image/wheels"
 DISTRIBUTION = "nvidia-nccl-cu13"
 MACHINES = {"linux/arm64": "aarch64", "linux/amd64": "x86_64"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,10 +48,10 @@ def cached(version: str, platform: str) -> Path:
     return cache / f"nccl-{version}-{machine(platform)}"
 
 
-def wheel(version: str, platform: str, pin: Path) -> Path:
-    """The wheel, from the cache or by pip, held to the hashes in `pin`. Raises BuildError, ConfigError."""
+def wheel(version: str, platform: str, pin: bytes) -> Path:
+    """The wheel, from the cache or by pip, held to the hashes in `pin`, a requirements file. Raises BuildError, ConfigError."""
     folder = cached(version, platform)
-    known = set(re.findall(r"sha256:([0-9a-f]{64})", pin.read_text(encoding="utf-8")))
+    known = set(re.findall(r"sha256:([0-9a-f]{64})", pin.decode()))
     for path in folder.glob("*.whl"):
         if sha256(path) in known:
             return path
@@ -59,9 +59,10 @@ def wheel(version: str, platform: str, pin: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as new:
-            found = fetch(
-                (*tags(platform), "--require-hashes", "-r", str(pin)), Path(new), f"{DISTRIBUTION} {version}"
-            )
+            hashes = Path(new) / "requirements.txt"
+            hashes.write_bytes(pin)
+            words = (*tags(platform), "--require-hashes", "-r", str(hashes))
+            found = fetch(words, Path(new), f"{DISTRIBUTION} {version}")
             return found.replace(folder / found.name)
     except OSError as error:
         hint = "make room there, or name another folder with XDG_CACHE_HOME"

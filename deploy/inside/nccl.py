@@ -89,7 +89,7 @@ def load() -> dict[str, Any]:
 
 
 def _torch() -> str:
-    """"imported", "" where it is not installed, else why it could not be imported."""
+    """ "imported", "" where it is not installed, else why it could not be imported."""
     if find_spec("torch") is None:
         return ""
     try:
