@@ -1,15 +1,16 @@
 # Rendered by `python build-and-deploy.py render` from deploy/image/Dockerfile.j2 and cluster.yaml: do not edit.
 # Classic syntax alone, so that any builder takes it.
 # The wheel is unpacked in a stage of its own, so that it is in no layer of the image. `build` lays it beside its
-# hashes; where it is not, pip fetches it. SGLang's NCCL is replaced since those before 2.29.3 can hang on aarch64.
+# hashes; where it is not, pip fetches it. NCCL before 2.29.3 can hang for good on aarch64.
 FROM --platform=linux/arm64 lmsysorg/sglang:spark AS nccl
 COPY deploy/image/wheels/nccl-2.30.7/ /wheels/
-RUN cd /wheels && { test ! -e *.whl || offline=--no-index; } && PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install \
-      $offline --find-links . --no-deps --ignore-installed --no-compile --no-cache-dir --disable-pip-version-check \
-      --root-user-action=ignore --root /unpacked --require-hashes --requirement requirements.txt
+RUN cd /wheels && { test ! -e *.whl || offline=--no-index; } && \
+    PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip install $offline --find-links . \
+      --no-deps --ignore-installed --no-compile --no-cache-dir --disable-pip-version-check --root /unpacked \
+      --require-hashes --requirement requirements.txt
 
 FROM --platform=linux/arm64 lmsysorg/sglang:spark
-RUN PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip uninstall --yes --root-user-action=ignore nvidia-nccl-cu13
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip uninstall --yes nvidia-nccl-cu13
 COPY --from=nccl /unpacked/ /
 
 # SGLang looks for kernel tables in the folder of the very Triton version that runs.

@@ -57,7 +57,7 @@ class Context:
 
     def archive(self, wheel: Path | None = None) -> IO[bytes]:
         """An uncompressed tar, the same to the byte wherever it is made; the wheel lies beside its hashes."""
-        buffer = tempfile.TemporaryFile()
+        buffer: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path, file in sorted(self.files.items()):
                 _add(tar, path, file.mode, io.BytesIO(file.content))

@@ -14,7 +14,7 @@ from deploy.image.dockerfile import split_base
 from deploy.image.failure import failure
 from deploy.image.nccl import wheel
 from deploy.image.order import RECIPE_LABEL, Order
-from deploy.image.stream import built, moved
+from deploy.image.stream import Message, built, moved
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -202,11 +202,9 @@ def _nccl(order: Order) -> Generator[Event, None, Path | None]:
     return wheel(version, order.image.platform, order.context.files[pin].content)
 
 
-def _build(
-    client: DockerClient, order: Order, archive: IO[bytes], digest: str, *, again: bool
-) -> Iterator[dict[str, Any]]:
+def _build(client: DockerClient, order: Order, archive: IO[bytes], digest: str, *, again: bool) -> Iterator[Message]:
     """The stream of the build. It needs no network, and no tag before the result has been looked at."""
-    messages: Iterator[dict[str, Any]] = client.api.build(
+    messages: Iterator[Message] = client.api.build(
         fileobj=archive,
         custom_context=True,
         decode=True,

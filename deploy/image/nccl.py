@@ -49,7 +49,7 @@ def cached(version: str, platform: str) -> Path:
 
 
 def wheel(version: str, platform: str, pin: bytes) -> Path:
-    """The wheel, from the cache or by pip, held to the hashes in `pin`, a requirements file. Raises BuildError, ConfigError."""
+    """The wheel, from the cache or by pip, held to the hashes in `pin`. Raises BuildError, ConfigError."""
     folder = cached(version, platform)
     known = set(re.findall(r"sha256:([0-9a-f]{64})", pin.decode()))
     for path in folder.glob("*.whl"):

@@ -52,9 +52,7 @@ def run(inside: Inside) -> list[Check]:
         ("nccl.loaded", lambda: nccl.checks(inside, loading)),
     )
     checks = [check for name, part in parts for check in guarded(name, part)]
-    unchecked = [
-        Check(name, NOT_CHECKED, f"needs more than an image: {what}", "", how) for name, what, how in UNCHECKED
-    ]
+    unchecked = [Check(name, NOT_CHECKED, f"not seen here: {what}", "", how) for name, what, how in UNCHECKED]
     return [*checks, *unchecked]
 
 
