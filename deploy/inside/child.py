@@ -21,7 +21,8 @@ class Child:
 
     def __init__(self, module: str, home: Path, *arguments: str) -> None:
         command = [sys.executable, "-B", "-m", module, *arguments]
-        self._process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True, errors="replace")
 
     def answer(self) -> Any:
         """Wait for it. Raises ChildError."""
