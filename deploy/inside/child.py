@@ -35,5 +35,5 @@ class Child:
         try:
             return json.loads(out.splitlines()[-1])
         except (ValueError, IndexError):
-            last = (err.strip() or out.strip()).splitlines()[-3:]
-            raise ChildError(f"exit code {self._process.returncode}: {' / '.join(last) or 'no output'}") from None
+            last = (err.strip() or out.strip() or "no output").splitlines()[-1]
+            raise ChildError(f"exit code {self._process.returncode}: {last}") from None

@@ -80,12 +80,15 @@ def rootfs(version: str, folder: Path, *, marked: bool = True) -> bytes:
 
 def _packages(tar: tarfile.TarFile, site: Path) -> None:
     """What SGLang's parsers import, pip, and the way to SGLang's tree, where this Python looks for packages."""
+    libraries: list[Path] = []
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         assert spec and spec.origin, f"{name} is a package that developers have"
         origin = Path(spec.origin)
         one = origin.parent if origin.name == "__init__.py" else origin
         tar.add(one, str(site / one.name), filter=_source)
+        libraries += one.rglob("*.so")
+    _libraries(tar, libraries)
     _text(tar, str(site / "sglang-tree.pth").lstrip("/"), f"{TREE}\n")
 
 

@@ -76,9 +76,7 @@ def login(config: Path, parts: Parts) -> None:
 def wanted(parts: Parts, root: Path) -> Iterator[Order]:
     """An order for a repository of this test's own; what was built is removed."""
     repository = f"{parts.registry}/test/{secrets.token_hex(4)}"
-    made = order(
-        Image(base=parts.base, sglang=parts.version, repository=repository, platform=HERE, nccl=None), root
-    )
+    made = order(Image(base=parts.base, sglang=parts.version, repository=repository, platform=HERE, nccl=None), root)
     yield made
     remove_images(made.reference)
 

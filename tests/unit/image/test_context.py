@@ -134,13 +134,14 @@ def test_all_that_the_self_test_imports_is_in_the_image(root: Path) -> None:
     assert waiting
     for path in waiting:
         for node in ast.walk(ast.parse((root / path).read_text(), feature_version=(3, 10))):
-            module = node.module if isinstance(node, ast.ImportFrom) else None
-            if module and module.startswith("deploy.") and module != "deploy.inside":
-                needed = module.replace(".", "/") + ".py"
-                assert needed in carried, f"{path} imports {module}"
-                waiting += [needed] if needed not in waiting else []
-            elif module and not module.startswith("deploy"):
-                assert module.partition(".")[0] in sys.stdlib_module_names, f"{path} imports {module}"
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            rooms = module in ("deploy.inside", "deploy.kernels")
+            names = [f"{module}.{alias.name}" for alias in node.names] if rooms else [module] if module else []
+            for name in names:
+                needed = name.replace(".", "/") + ".py"
+                ours = name.startswith("deploy.")
+                assert needed in carried if ours else name.partition(".")[0] in sys.stdlib_module_names, name
+                waiting += [needed] if ours and needed not in waiting else []
 
 
 def test_a_link_is_refused(project: Path) -> None:
