@@ -56,10 +56,10 @@ def need_engine() -> None:
         pytest.skip("no Docker Engine answers: start it (dockerd)")
 
 
-def rootfs(version: str, folder: Path, *, marked: bool = True) -> bytes:
+def rootfs(version: str, folder: Path, *, marked: bool = True, site: Path | None = None) -> bytes:
     """A tar with /bin/sh, python3 with its library, and SGLang's tree where the real base has it.
 
-    It stands in for the real base: no GPU engine is in it. Unmarked, it does not say so.
+    It stands in for the real base: no GPU engine is in it. Unmarked, it does not say so. `site`: more Python packages.
     """
     tree = unpack(version, folder)
     buffer = io.BytesIO()
@@ -71,7 +71,11 @@ def rootfs(version: str, folder: Path, *, marked: bool = True) -> bytes:
             _link(tar, place, str(target))
         tar.add(sysconfig.get_path("stdlib"), filter=_source)
         _libraries(tar, Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so"))
-        _packages(tar, Path(sys.base_prefix, "lib", python.name, "site-packages"))
+        packages = Path(sys.base_prefix, "lib", python.name, "site-packages")
+        _packages(tar, packages)
+        if site:
+            tar.add(site, str(packages))
+            _libraries(tar, site.rglob("*.so*"))
         if marked:
             _text(tar, MARKER.lstrip("/"), "made of this machine's Python, for tests\n")
         tar.add(tree / "sglang", TREE.lstrip("/") + "/sglang", filter=_python)
@@ -122,7 +126,7 @@ def _source(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     name = Path(entry.name)
     if name.name in LEFT_OUT or name.name.startswith("config-"):
         return None
-    return entry if entry.isdir() or name.suffix in (".py", ".so") else None
+    return entry if entry.isdir() or name.suffix in (".py", ".so", ".pem") else None
 
 
 def _python(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
