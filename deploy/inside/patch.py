@@ -11,7 +11,7 @@ from typing import Any
 from deploy.inside.journal import JOURNAL, UNKNOWN_BASE
 from deploy.inside.manifest import PatchError, load, record
 from deploy.inside.plan import HALF, PATCHED, UNKNOWN, Plan, Status, names, plan, status
-from deploy.inside.tree import apply, read_tree, write_all
+from deploy.inside.tree import HalfWrittenError, apply, read_tree, write_all
 
 __all__ = ["apply", "described", "load", "main", "plan", "read_tree", "reported", "status", "write_all"]
 
@@ -90,7 +90,8 @@ def main(argv: list[str] | None = None) -> int:
     except PatchError as error:
         print(f"patch.py: refused, nothing was changed: {error}", file=sys.stderr)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        print(f"patch.py: failed, nothing was changed: {type(error).__name__}: {error}", file=sys.stderr)
+        changed = "" if isinstance(error, HalfWrittenError) else ", nothing was changed"
+        print(f"patch.py: failed{changed}: {type(error).__name__}: {error}", file=sys.stderr)
     return 1
 
 

@@ -89,9 +89,15 @@ def _edited(path: str, content: bytes | None, manifest: Manifest, journal: Journ
     entry = journal.entries.get(path)
     if entry and entry.after == found and entry.edits == digest(manifest.edits[path]):
         return FileState(path, PATCHED)
-    known = "; ".join(f"{base} {known.before}" for base, known in states.items()) or "none is known"
+    known = _told({base: known.before for base, known in states.items()})
     said = entry.said(found) if entry else ""
     return FileState(path, UNKNOWN, frozenset(), f"sha256 of a known base ({known})", f"sha256 {found}{said}", not said)
+
+
+def _told(checksums: Mapping[str, str]) -> str:
+    """The checksums that are known, each with the bases that have it."""
+    bases = {one: {base for base, other in checksums.items() if other == one} for one in checksums.values()}
+    return "; ".join(f"{names(bases[one])} {one}" for one in bases) or "none is known"
 
 
 def _added(path: str, content: bytes | None, manifest: Manifest, journal: Journal) -> FileState:

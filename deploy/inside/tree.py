@@ -17,6 +17,10 @@ WAITING = ".sglang-spark"
 """The end of the name of a file that waits beside its place."""
 
 
+class HalfWrittenError(OSError):
+    """Some files are changed and could not be taken back; to apply again completes the tree."""
+
+
 def paths(manifest: Manifest) -> list[str]:
     """All that is to be read of a tree."""
     return [*manifest.edits, *manifest.added, JOURNAL]
@@ -107,8 +111,11 @@ def _clear(target: Path) -> None:
 
 
 def _take_back(replaced: Mapping[Path, bytes | None]) -> None:
-    for target, old in reversed(list(replaced.items())):
-        if old is None:
-            target.unlink(missing_ok=True)
-        else:
-            os.replace(_beside(target, old), target)
+    try:
+        for target, old in reversed(list(replaced.items())):
+            if old is None:
+                target.unlink(missing_ok=True)
+            else:
+                os.replace(_beside(target, old), target)
+    except OSError as error:
+        raise HalfWrittenError(error.errno, f"{error.strerror}; some files are changed: apply again") from error

@@ -25,6 +25,7 @@ from deploy.image.context import ContextFile
 from deploy.image.dockerfile import TREE, render
 from deploy.image.engine import build, present, push, resolve
 from deploy.image.order import Order, order
+from deploy.image.patched import manifest, status_of_image
 from tests.integration.image_parts import docker, load_empty, need_engine, registry, remove_images, rootfs
 from tests.integration.trees import VERSIONS
 from tests.operation import run
@@ -229,6 +230,30 @@ def test_a_base_with_other_files_stops_the_build_and_leaves_no_image(wanted: Ord
     assert "refused, nothing was changed: sglang/srt/function_call/function_call_parser.py" in caught.value.message
     assert "manifest.json" in caught.value.hint
     assert not present(wanted.reference, changed.context.recipe)
+
+
+def test_a_strange_base_is_patched_where_cluster_yaml_allows_it_and_the_image_says_so(
+    wanted: Order, root: Path, tmp_path: Path
+) -> None:
+    path = "sglang/srt/function_call/function_call_parser.py"
+    strange = f"{wanted.image.base.partition(':')[0]}-strange:x"
+    dockerfile = f"FROM {wanted.image.base}\nRUN echo '# another version' >> {TREE}/{path}\n"
+    docker("build", "--tag", strange, "-", stdin=dockerfile.encode())
+    try:
+        image = wanted.image.model_copy(update={"base": strange})
+        with pytest.raises(BuildError, match="refused, nothing was changed"):
+            run(build(order(image, root)))
+        allowed = order(image.model_copy(update={"allow": ["unknown-base"]}), root)
+        events, reference = run(build(allowed))
+        assert f"unknown base, allowed: {path}" in texts(events)
+        label = '{{index .Config.Labels "io.sglang-spark.allowed"}}'
+        assert docker("image", "inspect", "-f", label, reference) == "unknown-base"
+        assert b'"glm47": Glm47MoeDetector' in in_image(reference, f"{TREE}/{path}", tmp_path)
+        found = status_of_image(reference, manifest(root / "patches"))
+        assert (found.state, found.allowed) == ("patched", ("unknown-base",))
+        remove_images(reference)
+    finally:
+        remove_images(strange)
 
 
 def test_an_interrupted_build_leaves_no_container(wanted: Order) -> None:

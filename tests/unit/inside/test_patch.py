@@ -171,3 +171,28 @@ def test_the_committed_manifest_agrees_with_the_files_beside_it(root: Path) -> N
     assert set(manifest.known) == set(manifest.edits)
     assert all({"0.5.4.post2", "0.5.4.post3"} <= set(states) for states in manifest.known.values())
     assert "sglang/srt/function_call/glm47_moe_detector.py" in manifest.added
+
+
+def test_another_models_set_is_a_folder_and_an_entry(tree: Path, patches: Path) -> None:
+    """Both sets edit one file; the second has an anchor in what the first wrote."""
+    raw = json.loads((patches / "manifest.json").read_text())
+    (patches / "two" / "files").mkdir(parents=True)
+    (patches / "two" / "files" / "detector.py").write_text("z = 1\n")
+    raw["sets"]["two"] = {
+        "edits": {PARSER: [{"where": "after", "anchor": "import new\n", "text": "import two\n"}]},
+        "files": {"sglang/detector.py": {"source": "two/files/detector.py", "sha256": ""}},
+    }
+    (patches / "manifest.json").write_text(json.dumps(raw))
+    assert main(["record", f"v1={tree}", "--manifest", str(patches)]) == 0
+    assert main(["apply", str(tree), "--manifest", str(patches)]) == 0
+    assert (tree / PARSER).read_bytes() == b"import a\nimport new\nimport two\nTABLE = {1: a}\n"
+    assert (tree / "sglang" / "detector.py").read_text() == "z = 1\n"
+    assert main(["status", str(tree), "--manifest", str(patches)]) == 0
+
+
+def test_two_sets_cannot_bring_the_same_file(patches: Path) -> None:
+    raw = json.loads((patches / "manifest.json").read_text())
+    raw["sets"]["two"] = {"files": raw["sets"]["one"]["files"]}
+    (patches / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(PatchError, match="one set that adds it"):
+        load(patches)

@@ -12,7 +12,8 @@ from deploy.inside import tree as room
 from deploy.inside.journal import JOURNAL
 from deploy.inside.manifest import PatchError
 from deploy.inside.patch import main
-from deploy.inside.tree import WAITING, apply, read_tree, write_all
+from deploy.inside.plan import status
+from deploy.inside.tree import WAITING, HalfWrittenError, apply, read_tree, write_all
 from tests.unit.inside.test_patch import DONE, MANIFEST, NEW, OLD, OTHER, PARSER
 
 NAMES = {"parser.py", "other.py", "new.py", Path(JOURNAL).name}
@@ -63,6 +64,26 @@ def test_a_rename_that_fails_takes_back_those_before_it(
     with pytest.raises(type(error)):
         apply(tree, MANIFEST)
     assert untouched(tree)
+
+
+def test_what_cannot_be_taken_back_is_said_and_applying_again_completes_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, calls = os.replace, []
+
+    def fail(new: str, target: str) -> None:
+        calls.append(new)
+        if len(calls) > 2:
+            raise OSError(30, "Read-only file system")
+        real(new, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fail)
+        with pytest.raises(HalfWrittenError, match="some files are changed: apply again"):
+            apply(tree, MANIFEST)
+    assert status(read_tree(tree, MANIFEST), MANIFEST).state == "half patched"
+    assert apply(tree, MANIFEST).state == "half patched"
+    assert {path: (tree / path).read_bytes() for path in DONE} == DONE
 
 
 def test_what_a_killed_run_left_behind_is_cleared_away(tree: Path) -> None:
