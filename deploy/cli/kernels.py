@@ -12,7 +12,11 @@ import click
 from deploy.cli import options
 
 if TYPE_CHECKING:
+    from deploy.kernels.candidates import Found
+    from deploy.kernels.check import Verdict
+    from deploy.kernels.finding import Target
     from deploy.kernels.proven import Proven
+    from deploy.kernels.provenance import Source
     from deploy.kernels.report import Report
     from deploy.kernels.setting import Setting
 
@@ -30,7 +34,6 @@ def _setting(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.option(
                 "--nodes",
-                "path",
                 metavar="FILE",
                 help="Take versions, model and flags from it.  [default: cluster.yaml, where it is]",
             ),
@@ -86,11 +89,38 @@ def check(paths: tuple[Path, ...], exact: bool, verbose: bool, as_json: bool, **
         raise KernelError(f"no table below {', '.join(map(str, paths))}", "name a table, or the folder that holds it")
 
 
+@kernels.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@_setting
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg or FILE.png.")
+def show(path: Path, output: Path | None, **given: Any) -> None:
+    """Show a table entry by entry, and draw it with -o: memory, tile and entry over 1 to 8192 tokens.
+
+    With the `_down` table beside it, where there is one. Drawing needs matplotlib: pip install '.[plots]'.
+    """
+    from deploy.kernels.report import report_text
+
+    setting = _resolved(given)
+    report = _checked(tuple(_with_twin(path)), setting)
+    click.echo(report_text(report, detailed=True))
+    if output:
+        from deploy.kernels.picture import draw
+
+        draw(report.verdicts, report.target, output)
+        click.echo(f"wrote {output}", err=True)
+
+
+def _with_twin(path: Path) -> list[Path]:
+    """An up table with its `_down` table."""
+    twin = path.with_name(f"{path.stem}_down.json")
+    return [path, twin] if path.is_file() and twin.is_file() else [path]
+
+
 def _resolved(given: dict[str, Any]) -> Setting:
     from deploy.kernels.setting import resolve
     from deploy.launch.sglang import server_flags
 
-    path = given.pop("path") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
+    path = given.pop("nodes") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
     if path is None:
         return resolve(given, None, {})
     from deploy.cluster.load import load
@@ -110,7 +140,7 @@ def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: is not there", "name a table, a folder of tables or a tree of SGLang")
-    target = replace(setting.target, small_default=_patched())
+    target = replace(setting.target, fitted_default=_patched())
     verdicts = check(table_files(paths), target, setting.shape)
     found = served(verdicts, setting.shape, target) if setting.shape else None
     return Report(target, verdicts, found, setting.batches)
@@ -128,3 +158,86 @@ def _proved(report: Report, setting: Setting) -> Proven:
 
     with view() as shown:
         return result(proven(report.verdicts, setting.shape, report.target), shown)
+
+
+@kernels.command("import")
+@click.argument("source")
+@_setting
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Install there.  [default: configs/]")
+@click.option("--force", is_flag=True, help="Replace another table of the same name.")
+@click.option("--allow-unsafe", is_flag=True, help="Install even what cannot run.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be installed; write nothing.")
+def import_(source: str, into: Path | None, force: bool, **given: Any) -> None:
+    """Install tables from elsewhere under the names that SGLang looks for, with their provenance beside them.
+
+    SOURCE is a folder, a table, an archive (.zip, .tar, packed or not), an image that is here, or the address of a git
+    repository with an optional #REF. What cannot run is refused. Exit code 9 where nothing was installed.
+    """
+    from deploy.kernels.install import judged, put, refuse, selected, written
+    from deploy.kernels.name import folder
+
+    allow, dry = given.pop("allow_unsafe"), given.pop("dry_run")
+    target = _resolved(given).target
+    found, origin = _fetched(source, target)
+    imports, place = selected(found, target), into or ROOT / "configs"
+    verdicts = judged(imports, target, place)
+    for verdict in verdicts:
+        _say_findings(verdict)
+    if not allow:
+        refuse(verdicts)
+    home = place / folder(target.triton)
+    files = written(imports, verdicts, target, origin, _now())
+    new = [str(one.name) for one in imports] if dry else put(files, home, force=force)
+    for one in imports:
+        name = str(one.name)
+        done = "would install" if dry else "installed" if name in new else "there already:"
+        click.echo(f"{done} {home / name} (from {one.path})")
+
+
+def _fetched(source: str, target: Target) -> tuple[Found, Source]:
+    """The files of a source, and what it was."""
+    from deploy.kernels import candidates, repository
+    from deploy.kernels.provenance import Source
+
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return candidates.of_folder(path), Source("folder", path.as_posix())
+    if path.is_file() and path.suffix == ".json":
+        return candidates.of_folder(path), Source("folder", path.parent.as_posix())
+    if path.is_file():
+        from deploy.kernels.provenance import checksum
+
+        return candidates.of_archive(path), Source("archive", path.name, f"sha256:{checksum(path.read_bytes())}")
+    if repository.is_address(source):
+        found, address, commit = repository.fetch(source)
+        return found, Source("git", address, commit)
+    return _in_image(source, target)
+
+
+def _in_image(source: str, target: Target) -> tuple[Found, Source]:
+    import io
+
+    from deploy.errors import KernelError
+    from deploy.image.dockerfile import TREE
+    from deploy.image.engine import read_folder
+    from deploy.kernels.candidates import of_tar
+    from deploy.kernels.provenance import Source
+
+    home = f"{TREE}/sglang/{target.rules.home}/configs"
+    packed = read_folder(source, home)
+    if packed is None:
+        raise KernelError(f"{source}: has no {home}", "is it an image of SGLang, of the version that --sglang names?")
+    return of_tar(io.BytesIO(packed), source), Source("image", source)
+
+
+def _say_findings(verdict: Verdict) -> None:
+    """Warnings on stderr; errors are said when they are refused."""
+    for one in verdict.findings:
+        if one.level == "warning":
+            click.echo(f"warning: {Path(one.file).name}: {one.key + ': ' if one.key else ''}{one.message}", err=True)
+
+
+def _now() -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

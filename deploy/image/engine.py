@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
-from deploy.image.failure import failure
-from deploy.image.nccl import wheel
+from deploy.image.failure import failure, no_engine
+from deploy.image.nccl import at_hand
 from deploy.image.order import RECIPE_LABEL, Order
 from deploy.image.stream import Message, built, moved
 
@@ -33,7 +32,8 @@ def build(order: Order, *, again: bool = False) -> Generator[Event, None, str]:
             yield Note(f"{order.reference} is {where} already: nothing to build", "done")
             return order.reference
         digest = yield from _base(client, order)
-        wheel = yield from _nccl(order)
+        pin = order.context.pin
+        wheel = (yield from at_hand(order.image, order.context.files[pin].content)) if pin else None
         with order.context.archive(wheel) as archive:
             image = yield from built(_build(client, order, archive, digest, again=again))
         _keep(client, order, image)
@@ -71,14 +71,26 @@ def resolve(reference: str) -> str:
 
 def read_files(reference: str, folder: str, paths: Iterable[str]) -> dict[str, bytes]:
     """Files below a folder of an image that is here, as far as they are there; nothing runs. Raises BuildError."""
+    with _contents(reference) as (client, made):
+        found = ((path, _file(client, made, f"{folder}/{path}")) for path in paths)
+        return {path: content for path, content in found if content is not None}
+
+
+def read_folder(reference: str, folder: str) -> bytes | None:
+    """A folder of an image that is here, as a tar; None where it has none; nothing runs. Raises BuildError."""
+    with _contents(reference) as (client, made):
+        return _packed(client, made, folder)
+
+
+@contextmanager
+def _contents(reference: str) -> Iterator[tuple[DockerClient, str]]:
+    """A client, and a container that is never started, whatever its command. Raises BuildError."""
     with _client(f"reading {reference}") as client:
         if _inspect(client, reference) is None:
             raise BuildError(f"{reference} is not here", f"`docker pull {reference}`, or name a folder that exists")
-        # A command is needed to create a container, and no image has to have it: it is never started.
         made = client.api.create_container(reference, command=["none"])["Id"]
         try:
-            found = ((path, _file(client, made, f"{folder}/{path}")) for path in paths)
-            return {path: content for path, content in found if content is not None}
+            yield client, made
         finally:
             client.api.remove_container(made)
 
@@ -97,7 +109,7 @@ def _client(what: str) -> Iterator[DockerClient]:
     except (DockerException, RequestException) as error:
         if client:
             client.close()
-        raise _no_engine(str(error)) from None
+        raise no_engine(str(error)) from None
     try:
         with _translated(what):
             yield client
@@ -119,28 +131,23 @@ def _translated(what: str) -> Iterator[None]:
         raise failure(what, str(error) or type(error).__name__) from None
 
 
-def _file(client: DockerClient, container: str, path: str) -> bytes | None:
-    """The content of a plain file of a container; None where there is none."""
+def _packed(client: DockerClient, container: str, path: str) -> bytes | None:
+    """A file or folder of a container as a tar; None where there is none."""
     from docker.errors import NotFound
 
-    try:
-        stream, _ = client.api.get_archive(container, path)
-    except NotFound:
+    with suppress(NotFound):
+        return b"".join(client.api.get_archive(container, path)[0])
+    return None
+
+
+def _file(client: DockerClient, container: str, path: str) -> bytes | None:
+    """The content of a plain file of a container; None where there is none."""
+    if (packed := _packed(client, container, path)) is None:
         return None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         member = archive.next()
         content = archive.extractfile(member) if member and member.isfile() else None
         return content.read() if content else None
-
-
-def _no_engine(words: str) -> BuildError:
-    error = failure("no Docker Engine answers", words)
-    if "not yours" in error.message:
-        return error
-    return BuildError(
-        f"no Docker Engine answers: {' '.join(words.split())}",
-        "start it (`systemctl start docker`), or name one with DOCKER_HOST or `docker context use`",
-    )
 
 
 def _inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
@@ -199,15 +206,6 @@ def _pull(client: DockerClient, order: Order, here: Mapping[str, Any] | None) ->
             raise
         wrong = misfit(f"the base {base} that is here", here, wanted)
         raise BuildError(f"{wrong.message}; {error.message}", wrong.hint) from None
-
-
-def _nccl(order: Order) -> Generator[Event, None, Path | None]:
-    """NCCL's wheel, from the cache or by pip; the build itself has no network."""
-    version, pin = order.image.nccl, order.context.pin
-    if version and pin:
-        yield Note(f"having NCCL {version} for {order.image.platform} at hand (200 MB, fetched once)")
-        return wheel(version, order.image.platform, order.context.files[pin].content)
-    return None
 
 
 def _build(client: DockerClient, order: Order, archive: IO[bytes], digest: str, *, again: bool) -> Iterator[Message]:

@@ -63,6 +63,17 @@ def failure(what: str, words: str) -> BuildError:
     return BuildError(f"{what}: {said}", "the Docker Engine's own log may say more")
 
 
+def no_engine(words: str) -> BuildError:
+    """No engine answered, and this is what was said instead."""
+    error = failure("no Docker Engine answers", words)
+    if "not yours" in error.message:
+        return error
+    return BuildError(
+        f"no Docker Engine answers: {' '.join(words.split())}",
+        "start it (`systemctl start docker`), or name one with DOCKER_HOST or `docker context use`",
+    )
+
+
 def step_failure(step: str, words: str, lines: list[str]) -> BuildError:
     """A step of the build failed; `lines` are the last that it printed."""
     known = failure(f"the build failed at {step}", words)

@@ -10,9 +10,12 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
+from deploy.cluster.spec import Image
 from deploy.errors import BuildError, ConfigError, DeployError
+from deploy.event import Event, Note
 from deploy.image.dockerfile import PINS
 from deploy.store import cache, keep
 from deploy.wheel import fetch
@@ -41,6 +44,12 @@ def machine(platform: str) -> str:
         hint = "set image.nccl to null: the base's own NCCL is then used, and the self-test judges it"
         raise ConfigError(f"image.nccl: there is no wheel for {platform}", hint)
     return found
+
+
+def at_hand(image: Image, pin: bytes) -> Generator[Event, None, Path]:
+    """`wheel` for an image that names a version, said before it takes its time."""
+    yield Note(f"having NCCL {image.nccl} for {image.platform} at hand (200 MB, fetched once)")
+    return wheel(str(image.nccl), image.platform, pin)
 
 
 def wheel(version: str, platform: str, pin: bytes) -> Path:

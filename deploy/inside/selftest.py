@@ -20,8 +20,12 @@ HOME = Path(__file__).resolve().parents[2]
 UNCHECKED = (
     ("gpu.kernels", "that the kernels run on this GPU", "`up` waits for one real generation"),
     ("fabric.rdma", "that the nodes reach each other by RDMA", "`logs` names the network that NCCL chose"),
-    ("server.nccl", "the NCCL that the running server has loaded", "/proc/PID/maps of the server's processes"),
-    ("server.tables", "the kernel tables that the running server took", "each rank's log names them"),
+    ("server.nccl", "the NCCL that the running server has loaded", "`up` and `status` look at the running server"),
+    (
+        "server.tables",
+        "the kernel tables that the running server took",
+        "`up` and `status` read them in the ranks' logs",
+    ),
 )
 """What only a GPU or a running server shows, and where."""
 

@@ -81,8 +81,7 @@ def segments(table: Table) -> tuple[Segment, ...]:
 
 def without_table(shape: Shape, target: Target) -> tuple[tuple[Row, ...], tuple[Finding, ...]]:
     """What SGLang's default would do for both GEMMs of a shape."""
-    known = target.small_default or target.rules.small_default
-    rows, found = _rows(default_segments(shape, target.gpu, small=known), shape.gemms, target)
+    rows, found = _rows(default_segments(shape, target), shape.gemms, target)
     hint = "install a table for this shape, or an image whose default fits"
     return rows, tuple(replace(one, hint=hint) if one.code == "shared_memory" else one for one in _sorted(found))
 
@@ -191,10 +190,11 @@ def _pair(file: TableFile, twin: TableFile | None, shape: Shape, target: Target)
     if twin and twin.table:
         up, whose = segments(twin.table), "the up table"
     else:
-        small = target.small_default or target.rules.small_default
-        up, whose = default_segments(shape, target.gpu, small=small), "the default, as there is no up table"
+        up, whose = default_segments(shape, target), "the default, as there is no up table"
         hint = "install both tables, or none"
         yield Finding("warning", "down_alone", "a _down table without its up table", hint)
+        if target.fitted_default:
+            return  # the patch sets a _down table aside where its BLOCK_SIZE_M is not the default's
     level = "warning" if target.rules.pair_overridden else "error"
     then = "is replaced by it" if target.rules.pair_overridden else "an assertion ends the rank"
     for first, last, above, below in overlaps(up, segments(file.table)):

@@ -24,7 +24,8 @@ from deploy.kernels.kernel import Kernel
 from deploy.kernels.launcher import launch, load
 
 WARP = 32
-MATRIX = re.compile(r"\b(wgmma\.mma_async|mma)\.sync\.aligned\.([\w.]+)")
+MATRIX = re.compile(r"\b(?:wgmma\.mma_async|mma)\.sync\.aligned\.[\w.]+|\btcgen05\.mma\.[\w.:]+")
+"""Matrix instructions in PTX: of mma v2, of Hopper and of Blackwell's data-centre GPUs."""
 
 
 class AllocatedError(Exception):
@@ -138,6 +139,6 @@ class Compiler:
         found: dict[str, Any] = {"shared": self._stages.shared, "registers": None, "spilled": None, "instructions": []}
         if cubin := self._stages.made.get("cubin"):
             read = resources(cubin)
-            kinds = {".".join(match) for match in MATRIX.findall(self._stages.made["ptx"])}
+            kinds = set(MATRIX.findall(self._stages.made["ptx"]))
             found |= {"registers": read.registers, "spilled": read.spilled, "instructions": sorted(kinds)}
         return found

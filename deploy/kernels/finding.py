@@ -13,12 +13,12 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Target:
-    """What serves. `small_default`: the image's SGLang has an fp8 default that fits small GPUs, by version or patch."""
+    """What serves. `fitted_default`: the image's patch makes SGLang's default smaller where the GPU cannot run it."""
 
     gpu: Gpu = GB10
     sglang: str = "0.5.4.post2"
     triton: str = "3.5.0"
-    small_default: bool = False
+    fitted_default: bool = False
     native_fp8: bool = False
     prefill: int = 8192
     """Tokens of the largest prefill: SGLang's chunk on a GPU with 60 to 160 GB."""

@@ -15,11 +15,6 @@ class Gpu:
     shared_memory: int
     source: str
 
-    @property
-    def wgmma(self) -> bool:
-        """Whether Triton pipelines this GPU's dots through wgmma, which keeps one more buffer."""
-        return self.capability[0] == 9
-
 
 SHARED_MEMORY = {
     (8, 0): 163 * 1024,

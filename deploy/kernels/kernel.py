@@ -37,7 +37,9 @@ def from_json(fields: Mapping[str, Any]) -> Kernel:
     """The inverse of `Kernel.as_json`."""
     shape = dict(fields["shape"])
     shape["block"] = tuple(shape["block"]) if shape["block"] else None
-    return Kernel(**dict(fields) | {"config": Config(**fields["config"]), "shape": Shape(**shape)})
+    config = dict(fields["config"])
+    config["options"] = tuple((name, value) for name, value in config["options"])
+    return Kernel(**dict(fields) | {"config": Config(**config), "shape": Shape(**shape)})
 
 
 def of_table(table: Table, shape: Shape, gemm: Literal["up", "down"], filter_expert: bool = False) -> Iterator[Kernel]:

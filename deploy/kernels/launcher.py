@@ -10,6 +10,7 @@ import importlib.abc
 import importlib.util
 import inspect
 import math
+import re
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -33,11 +34,19 @@ ALIGNED = 1 << 20
 """An address as PyTorch's allocator gives them: a multiple of 512."""
 
 
+class Dtype(str):
+    """A stand-in for a torch.dtype: Triton's JIT asks for its name, a tensor descriptor for its bytes."""
+
+    @property
+    def itemsize(self) -> int:
+        return int(re.search(r"\d+", self)[0]) // 8  # type: ignore[index]
+
+
 class ShapeOnly:
     """A stand-in for a contiguous CUDA tensor: Triton's JIT asks for the data type and the address, no more."""
 
     def __init__(self, dtype: str, *shape: int) -> None:
-        self.dtype = f"torch.{dtype}"
+        self.dtype = Dtype(f"torch.{dtype}")
         self.shape = shape
         self.ndim = len(shape)
         self.device = "cuda:0"
@@ -158,8 +167,8 @@ def _compute_type(module: ModuleType, shape: Shape) -> Any:
 
 def _arguments(kernel: Kernel) -> dict[str, Any]:
     shape, config = kernel.shape, kernel.config.as_json()
-    tma = bool(config.pop("USE_TMA", False))
     up = kernel.gemm == "up"
+    tma = not up and bool(config.pop("USE_TMA", False))  # left in an up table, it is an argument nobody knows
     return {
         **_matrices(kernel),
         **_routing(kernel),
@@ -171,9 +180,9 @@ def _arguments(kernel: Kernel) -> dict[str, Any]:
         **{f"use_{dtype}": shape.dtype == dtype for dtype in ("fp8_w8a8", "int8_w8a8", "int8_w8a16", "int4_w4a16")},
         "per_channel_quant": shape.per_channel,
         "block_shape": list(shape.block) if shape.block else None,
-        "a_use_tma": tma and not up,
-        "b_use_tma": tma and not up,
-        "c_sorted": tma and up,
+        "a_use_tma": tma,
+        "b_use_tma": tma,
+        "c_sorted": False,
         "filter_expert": kernel.filter_expert,
     }
 

@@ -12,7 +12,7 @@ from deploy.kernels.shape import Shape
 _NAMELESS = {"bf16": "", "fp16": "", "fp32": "float32"}
 """Data types as file names have them, where that differs."""
 _PATTERN = re.compile(
-    r"E=(?P<experts>[1-9]\d*),N=(?P<size>[1-9]\d*),device_name=(?P<device>[^,]+?)"
+    r"(?!.*\.provenance\.json$)E=(?P<experts>[1-9]\d*),N=(?P<size>[1-9]\d*),device_name=(?P<device>[^,]+?)"
     r"(?:,dtype=(?P<dtype>\w+?))?(?:,block_shape=\[(?P<n>[1-9]\d*), (?P<k>[1-9]\d*)\])?"
     r"(?P<channel>,per_channel_quant=True)?(?P<down>_down)?\.json",
     re.ASCII,

@@ -103,7 +103,8 @@ class _Crew:
         for _ in range(workers):
             self._hire()
         while waiting or any(worker.job is not None for worker in self.workers):
-            for worker in [each for each in self.workers if each.job is None and waiting]:
+            idle = [worker for worker in self.workers if worker.job is None]
+            for worker in idle[: len(waiting)]:
                 job = waiting.pop()
                 worker.ask(job, requests[job], self.setting.timeout)
             yield from self._answered(bool(waiting))

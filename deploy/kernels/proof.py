@@ -14,6 +14,9 @@ from typing import Any
 from deploy.kernels.gpu import Gpu
 from deploy.kernels.kernel import Kernel, specialisation
 
+FP8 = ("e4m3", "e5m2", "f8f6f4")
+"""How PTX names FP8 operands of a matrix instruction."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -47,7 +50,7 @@ class Finding:
     @property
     def native(self) -> bool | None:
         """Whether FP8 is multiplied as FP8, not as f16; None where PTX was not made."""
-        return any("e4m3" in kind for kind in self.instructions) if self.instructions else None
+        return any(word in kind for kind in self.instructions for word in FP8) if self.instructions else None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -86,10 +87,20 @@ def parse(content: bytes) -> Provenance:
         read = Provenance(**fields, source=Source(**source) if source else None, proofs=tuple(_proofs(proofs)))
     except (ValueError, TypeError, RecursionError) as error:
         raise ProvenanceError(f"is no provenance: {str(error).splitlines()[0][:120]}") from None
-    for name, value, known in (("origin", read.origin, ORIGINS), ("lowering", read.lowering, (*LOWERINGS, None))):
-        if value not in known:
-            raise ProvenanceError(f"is no provenance: {name} is {value!r:.40}")
+    wrong = [name for name, known in _KINDS.items() if not known(getattr(read, name))]
+    if wrong:
+        raise ProvenanceError(f"is no provenance: {', '.join(wrong)} cannot be so")
     return read
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "sha256": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+    "origin": lambda value: value in ORIGINS,
+    "how": lambda value: isinstance(value, str),
+    "made": lambda value: isinstance(value, str),
+    "lowering": lambda value: value is None or value in LOWERINGS,
+    "versions": lambda value: isinstance(value, dict),
+}
 
 
 def _proofs(found: list[dict[str, Any]]) -> Iterator[Proof]:
@@ -103,6 +114,10 @@ def provenance_findings(sha256: str, read: Provenance, target: Target) -> Iterat
         message = f"its provenance is of another content ({read.sha256:.12}…, and the table is {sha256:.12}…)"
         hint = "the table was changed by hand: what the provenance says of it is not proven any more"
         yield Finding("warning", "provenance", message, hint)
+    made_for = read.versions.get("triton")
+    if made_for and made_for != target.triton:
+        message = f"was made for Triton {made_for}, and Triton {target.triton} compiles other code"
+        yield Finding("note", "made_for", message, "tune it anew for speed")
     if read.lowering and read.lowering != target.lowering:
         message = f"was made for an fp8 dot lowered to {read.lowering}, and here it is lowered to {target.lowering}"
         hint = "set kernels.native_fp8 in cluster.yaml to what it was made for, or tune it anew"

@@ -141,8 +141,8 @@ def _served_json(report: Report) -> dict[str, Any]:
 
 def _defaults(target: Target) -> Iterator[tuple[str, Target]]:
     """SGLang's own default, and the image's where a patch changes it."""
-    yield "default", replace(target, small_default=False)
-    if target.small_default and not target.rules.small_default:
+    yield "default", replace(target, fitted_default=False)
+    if target.fitted_default:
         yield "patched_default", target
 
 
