@@ -49,7 +49,7 @@ def run(inside: Inside) -> list[Check]:
         ("sglang.version", lambda: versions.sglang(inside, found.bases)),
         ("triton.version", lambda: [versions.triton(inside)]),
         ("torch.version", lambda: [versions.torch(inside)]),
-        ("sgl-kernel.version", lambda: versions.gated(inside)),
+        ("sgl-kernel.version", lambda: [versions.sgl_kernel(inside)]),
         ("patches", lambda: [found.check]),
         ("tables", lambda: tables.checks(inside)),
         ("parser.import", lambda: calls.checks(inside, parsing)),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.inside.check import PASSED, Check, Inside, judged
 
+KERNELS = "sgl-kernel"
 GATES = "sglang/srt/entrypoints/engine.py"
 OTHER_PLACE = "the server would run another SGLang than the one that was patched: take it out of the base"
 OTHER_BASE = "correct image.sglang or image.triton in cluster.yaml, or take the base that they name; then build again"
@@ -86,27 +87,22 @@ def torch(inside: Inside) -> Check:
     return Check("torch.version", PASSED, found, "installed")
 
 
-def gated(inside: Inside) -> Iterator[Check]:
-    """The packages whose version SGLang itself looks at when it starts, and ends if it is older."""
-    found = dict(gates(inside.tree))
-    for distribution, oldest in {"sgl-kernel": "", **found}.items():
-        yield _gate(inside, distribution, oldest)
-
-
-def _gate(inside: Inside, distribution: str, oldest: str) -> Check:
-    check, seen = f"{distribution.replace('_', '-')}.version", installed(distribution)
+def sgl_kernel(inside: Inside) -> Check:
+    """SGLang itself looks at this version when it starts, and ends where it is older."""
+    oldest, seen = gate(inside.tree, KERNELS), installed(KERNELS)
     needed = f"{oldest} or newer, else SGLang ends at its start" if oldest else "installed"
-    hint = "the base does not belong together: take another"
+    hint = "the parts of the base do not belong together: take another"
     if not seen:
-        return inside.absent(check, f"no {distribution}", needed, hint)
-    return judged(check, numbers(seen) >= numbers(oldest), seen, needed, hint)
+        return inside.absent("sgl-kernel.version", f"no {KERNELS}", needed, hint)
+    return judged("sgl-kernel.version", numbers(seen) >= numbers(oldest), seen, needed, hint)
 
 
-def gates(tree: Path) -> Iterator[tuple[str, str]]:
-    """(package, oldest version) of each check of versions in SGLang's own start."""
+def gate(tree: Path, package: str) -> str:
+    """The oldest version that SGLang's own start takes of the package, "" where it asks for none."""
     path = tree / GATES
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("assert_pkg_version"):
             words = [word.value for word in node.args[:2] if isinstance(word, ast.Constant)]
-            if len(words) == 2:
-                yield str(words[0]), str(words[1])
+            if words[:1] == [package] and len(words) == 2:
+                return str(words[1])
+    return ""

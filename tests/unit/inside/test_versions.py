@@ -63,7 +63,7 @@ def test_what_is_missing_fails_but_not_in_a_stand_in(tmp_path: Path, installed: 
     (tmp_path / "triton" / "__init__.py").unlink()
     for stand_in, outcome in (("", "failed"), (STAND_IN, "not_checked")):
         image = inside(tmp_path, stand_in=stand_in)
-        checks = [versions.triton(image), versions.torch(image), *versions.gated(image)]
+        checks = [versions.triton(image), versions.torch(image), versions.sgl_kernel(image)]
         assert set(outcomes(checks).values()) == {outcome}
         assert len(checks) == 3
 
@@ -75,7 +75,7 @@ def test_sglangs_own_gate_is_held_before_it_ends_a_server(
     (tmp_path / versions.GATES).parent.mkdir(parents=True)
     (tmp_path / versions.GATES).write_text(GATE)
     installed["sgl-kernel"] = found
-    assert outcomes(list(versions.gated(inside(tmp_path)))) == {"sgl-kernel.version": outcome}
+    assert outcomes([versions.sgl_kernel(inside(tmp_path))]) == {"sgl-kernel.version": outcome}
 
 
 def test_a_package_that_is_not_installed_has_no_place_and_no_version() -> None:
