@@ -194,7 +194,7 @@ def test_the_patched_default_is_what_the_patch_makes_of_it(gpu: str, root: Path)
         shape = Shape(160, 384, 5120, 8, dtype, block)
         plain, made = (default_segments(shape, Target(GPUS[gpu], fitted_default=one)) for one in (False, True))
         for before, after in zip(plain, made, strict=True):
-            limit = GPUS[gpu].shared_memory, GPUS[gpu].wgmma
+            limit = GPUS[gpu].shared_memory, GPUS[gpu].capability[0] in (9, 10)
             shrunk = module.shrunk(before.config.as_json(), dtype, block, *limit)
             assert after.config.as_json() == shrunk
 
@@ -254,18 +254,17 @@ def as_json(table: Table | None) -> dict[str, Any]:
     return {str(key): config.as_json() for key, config in table.entries.items()} if table else {}
 
 
-def test_tables_for_a_gpu_run_on_it(tmp_path: Path) -> None:
-    """The tables of H200 and B200 were tuned there: each must be judged to run there."""
+@pytest.mark.parametrize("gpu", ["H200", "H100", "H20", "A100", "B200", "RTX 4090", "L40S", "RTX PRO 6000 Max-Q"])
+def test_a_table_that_was_tuned_on_a_gpu_runs_on_it(gpu: str, tmp_path: Path) -> None:
+    """But for int8 weights tuned with Triton 3.1.0 on an H100: Triton 3.5.0 needs more for them, by the compiler."""
     with zipfile.ZipFile(wheel(VERSIONS[0])) as archive:
         members = [one for one in archive.namelist() if f"{RULES.home}/configs/" in one and one.endswith(".json")]
         archive.extractall(tmp_path, members)
-    for gpu in ("H200", "H100", "H20", "A100", "B200", "RTX 4090", "L40S", "RTX PRO 6000 Max-Q"):
-        own = [one for one in table_files([tmp_path]) if one.name and one.name.device == GPUS[gpu].device]
-        assert own
-        wrong = [
-            (one.file, one.message) for v in check(own, Target(GPUS[gpu])) for one in v.findings if one.level == "error"
-        ]
-        assert wrong == [], gpu
+    own = [one for one in table_files([tmp_path]) if one.name and one.name.device == GPUS[gpu].device]
+    assert own
+    wrong = [verdict.file for verdict in check(own, Target(GPUS[gpu])) if not verdict.runs]
+    known = {("triton_3_1_0", "int8_w8a16")} if gpu == "H100" else set()
+    assert {(one.folder, one.name.dtype) for one in wrong if one.name} == known
 
 
 def test_the_rules_name_each_versions_change() -> None:
