@@ -21,6 +21,7 @@ LIBRARY = "libnccl.so.2"
 _MAPPED = re.compile(r"\S+ \S+ \S+ \S+ \S+\s+(/.*/libnccl\.so[.\d]*)(?: \(deleted\))?$")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/cuda/lib64")
 CURE = "set image.nccl in cluster.yaml to a version that is pinned, and build again"
+OTHER = "torch takes another file than the package's: see LD_LIBRARY_PATH and SGLANG_NCCL_SO_PATH, or take another base"
 TWO = "two NCCLs in one process: see LD_PRELOAD, LD_LIBRARY_PATH and SGLANG_NCCL_SO_PATH, and leave one"
 
 
@@ -53,7 +54,8 @@ def _loaded(inside: Inside, said: Mapping[str, Any], needed: str) -> Check:
     seen = f"{', '.join(f'{version} from {path}' for path, version in loaded.items())} ({how})"
     if len(loaded) > 1:
         return judged("nccl.loaded", False, seen, needed, TWO)
-    return judged("nccl.loaded", _fits(inside, *loaded.values()), seen, needed, CURE)
+    hint = OTHER if inside.built_for.nccl else CURE
+    return judged("nccl.loaded", _fits(inside, *loaded.values()), seen, needed, hint)
 
 
 def _fits(inside: Inside, version: str) -> bool:

@@ -54,6 +54,7 @@ def test_another_nccl_than_the_one_that_was_installed_fails(tmp_path: Path) -> N
     checks = list(nccl.checks(inside(tmp_path, nccl="2.30.7"), said(loaded={OTHER: "2.31.0"})))
     assert outcomes(checks) == {"nccl.installed": "passed", "torch.import": "passed", "nccl.loaded": "failed"}
     assert one(checks, "nccl.loaded").needed == "2.30.7, as image.nccl says"
+    assert "another file than the package's" in one(checks, "nccl.loaded").hint
 
 
 def test_two_in_one_process_fail_and_one_that_is_only_there_is_said(tmp_path: Path) -> None:
