@@ -6,15 +6,16 @@ import io
 import tarfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
-from deploy.image.failure import failure
+from deploy.image.failure import failure, no_engine
+from deploy.image.nccl import at_hand
 from deploy.image.order import RECIPE_LABEL, Order
-from deploy.image.stream import built, moved
+from deploy.image.stream import Message, built, moved
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -31,7 +32,10 @@ def build(order: Order, *, again: bool = False) -> Generator[Event, None, str]:
             yield Note(f"{order.reference} is {where} already: nothing to build", "done")
             return order.reference
         digest = yield from _base(client, order)
-        image = yield from built(_build(client, order, digest, again=again))
+        pin = order.context.pin
+        wheel = (yield from at_hand(order.image, order.context.files[pin].content)) if pin else None
+        with order.context.archive(wheel) as archive:
+            image = yield from built(_build(client, order, archive, digest, again=again))
         _keep(client, order, image)
         yield Note(f"built {order.reference} for {order.image.platform}", "done")
         return order.reference
@@ -104,7 +108,7 @@ def _client(what: str) -> Iterator[DockerClient]:
     except (DockerException, RequestException) as error:
         if client:
             client.close()
-        raise _no_engine(str(error)) from None
+        raise no_engine(str(error)) from None
     try:
         with _translated(what):
             yield client
@@ -143,16 +147,6 @@ def _file(client: DockerClient, container: str, path: str) -> bytes | None:
         member = archive.next()
         content = archive.extractfile(member) if member and member.isfile() else None
         return content.read() if content else None
-
-
-def _no_engine(words: str) -> BuildError:
-    error = failure("no Docker Engine answers", words)
-    if "not yours" in error.message:
-        return error
-    return BuildError(
-        f"no Docker Engine answers: {' '.join(words.split())}",
-        "start it (`systemctl start docker`), or name one with DOCKER_HOST or `docker context use`",
-    )
 
 
 def _inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
@@ -213,10 +207,10 @@ def _pull(client: DockerClient, order: Order, here: Mapping[str, Any] | None) ->
         raise BuildError(f"{wrong.message}; {error.message}", wrong.hint) from None
 
 
-def _build(client: DockerClient, order: Order, digest: str, *, again: bool) -> Iterator[dict[str, Any]]:
+def _build(client: DockerClient, order: Order, archive: IO[bytes], digest: str, *, again: bool) -> Iterator[Message]:
     """The stream of the build. It needs no network, and no tag before the result has been looked at."""
-    messages: Iterator[dict[str, Any]] = client.api.build(
-        fileobj=io.BytesIO(order.context.archive()),
+    messages: Iterator[Message] = client.api.build(
+        fileobj=archive,
         custom_context=True,
         decode=True,
         rm=True,
