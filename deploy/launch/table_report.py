@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from deploy.launch.finding import on_ranks, shared
 from deploy.launch.kernel_log import TableUse
 
 _FIELD = re.compile(r"(\w+)=(\[[^\]]*\]|[^,]+)")
@@ -23,7 +24,7 @@ class Carried:
 class TableFinding:
     """One outcome and the ranks that share it. `kind` is a TableUse's, or `unsaid` where the log holds no such line.
 
-    `warning` is empty where all is well, else why it is not; `cure` says what to do then.
+    `trouble` is empty where all is well, else why it is not; `cure` says what to do then.
     """
 
     kind: str
@@ -32,16 +33,20 @@ class TableFinding:
     down: str
     ranks: tuple[int, ...]
     of: int
-    warning: str = ""
+    trouble: str = ""
     cure: str = ""
+
+    @property
+    def level(self) -> str:
+        """As a Note's. Silence is no warning: another kernel, or no MoE model at all, may be what runs."""
+        return "info" if self.kind in ("table", "unsaid") else "warning"
 
     @property
     def text(self) -> str:
         """One line, without the cure."""
-        where = f"{len(self.ranks)} of {self.of} ranks"
-        if len(self.ranks) < self.of:
-            where += f" ({', '.join(map(str, self.ranks))})"
-        return f"kernel table on {where}: " + (self.warning or f"{self.table} of {self.folder}{self._pair}")
+        return f"kernel table on {on_ranks(self.ranks, self.of)}: " + (
+            self.trouble or f"{self.table} of {self.folder}{self._pair}"
+        )
 
     @property
     def _pair(self) -> str:
@@ -49,25 +54,21 @@ class TableFinding:
 
 
 def findings(uses: Mapping[int, Sequence[TableUse]], carried: Carried) -> tuple[TableFinding, ...]:
-    """Each distinct outcome once, the most frequent first; `uses` by rank, of every rank whose log was read."""
-    ranks: dict[TableUse | None, list[int]] = {}
-    for rank, found in sorted(uses.items()):
-        for use in found or (None,):
-            ranks.setdefault(use, []).append(rank)
-    made = (_finding(use, tuple(who), len(uses), carried) for use, who in ranks.items())
-    return tuple(sorted(made, key=lambda one: (-len(one.ranks), one.ranks)))
+    """Each distinct outcome once; `uses` by rank, of every rank whose log was read."""
+    outcomes: dict[int, Sequence[TableUse | None]] = {rank: tuple(found) or (None,) for rank, found in uses.items()}
+    return tuple(_finding(use, ranks, len(uses), carried) for use, ranks in shared(outcomes))
 
 
 def _finding(use: TableUse | None, ranks: tuple[int, ...], of: int, carried: Carried) -> TableFinding:
     if use is None:
-        what = "the log names none: no fused-MoE kernel of Triton's ran, or the log began before it was read"
+        what = "the log names none: none of Triton's fused-MoE kernels ran, or --log-level hides the line"
         return TableFinding("unsaid", "", "", "", ranks, of, what, "see `logs --rank N` for `MoE kernel config`")
-    warning = "" if use.kind == "table" else "; ".join(_warning(use, carried))
-    cure = _cure(use, carried) if warning else ""
-    return TableFinding(use.kind, use.name, use.used, use.down, ranks, of, warning, cure)
+    trouble = "" if use.kind == "table" else "; ".join(_trouble(use, carried))
+    cure = _cure(use, carried) if trouble else ""
+    return TableFinding(use.kind, use.name, use.used, use.down, ranks, of, trouble, cure)
 
 
-def _warning(use: TableUse, carried: Carried) -> Iterator[str]:
+def _trouble(use: TableUse, carried: Carried) -> Iterator[str]:
     if not use.used:
         yield f"SGLang's default, for want of {use.name} in {use.wanted}"
     elif use.used != use.wanted:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy.cluster.load import Document
 from deploy.errors import ConfigError, RemoteError
+from deploy.launch.streamed import Call, Streamed
 from deploy.remote.execute import Fleet
 from deploy.workflow.ready import SMOKE_TIMEOUT, endpoint
 
@@ -37,26 +38,18 @@ def ask(document: Document, question: str, tools: list[Any], max_tokens: int) ->
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:
-    calls: dict[int, dict[str, str]] = {}
+    answer = Streamed()
     for line in lines:
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            continue
-        chunk = json.loads(line.removeprefix("data: "))
-        if "error" in chunk:
-            raise RemoteError(f"the server answered: {chunk['error']}", "see `logs --rank 0`")
-        for choice in chunk.get("choices", ()):
-            yield from _text(choice["delta"], calls)
-    for call in calls.values():
-        yield json.dumps({"name": call["name"], "arguments": json.loads(call["arguments"] or "{}")}) + "\n"
+        yield answer.take(line)
+        if answer.error:
+            raise RemoteError(f"the server answered: {answer.error}", "see `logs --rank 0`")
+    for call in answer.calls.values():
+        yield json.dumps({"name": call.name, "arguments": _arguments(call)}) + "\n"
 
 
-def _text(delta: Any, calls: dict[int, dict[str, str]]) -> Iterator[str]:
-    """The text of one delta; pieces of tool calls are gathered by their index."""
-    for key in ("reasoning_content", "content"):
-        if delta.get(key):
-            yield str(delta[key])
-    for piece in delta.get("tool_calls") or ():
-        call = calls.setdefault(piece["index"], {"name": "", "arguments": ""})
-        function = piece.get("function") or {}
-        call["name"] += function.get("name") or ""
-        call["arguments"] += function.get("arguments") or ""
+def _arguments(call: Call) -> Any:
+    try:
+        return json.loads(call.arguments or "{}")
+    except ValueError:
+        hint = "if max_tokens did not end it, the server's tool-call parser is at fault: run `up` again, which tests it"
+        raise RemoteError(f"the arguments of {call.name} are no JSON: {call.arguments!r}", hint) from None

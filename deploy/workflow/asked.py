@@ -12,6 +12,7 @@ from deploy.cluster.spec import Cluster, Image
 from deploy.image.context import recipe, reference
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
+from deploy.launch.table_report import Carried
 from deploy.launch.tables import table_for, versions
 from deploy.patchset import added_choices
 
@@ -36,6 +37,12 @@ def wanted_image(image: Image) -> Wanted:
     """What `build` would make of this image now. Raises ConfigError where a part is missing."""
     found = recipe(image, ROOT)
     return Wanted(reference(image, found), found)
+
+
+def carried(image: Image) -> Carried:
+    """The kernel tables that `build` puts into this image."""
+    folder = f"triton_{image.triton.replace('.', '_')}"
+    return Carried(folder, tuple(sorted(path.name for path in (ROOT / "configs" / folder).glob("*.json"))))
 
 
 def _table(document: Document) -> FlagTable:

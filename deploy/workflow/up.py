@@ -22,7 +22,8 @@ from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
 from deploy.workflow.asked import Wanted, checked, secrets, wanted_image
-from deploy.workflow.ready import smoke_test, wait_until_ready
+from deploy.workflow.probe import prove
+from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
 
@@ -92,7 +93,7 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
             begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
         yield from wait_until_ready(fleet, cluster, todo, options.timeout)
-        yield from smoke_test(fleet, cluster)
+        yield from prove(fleet, cluster)
     except NotReadyError:
         yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
         _undo(fleet, {rank: Command(container.kill(name)) for rank, name in enumerate(todo.containers)})

@@ -19,13 +19,14 @@ def test_a_table_that_all_ranks_took_is_said_once() -> None:
     use = TableUse(NAME, HERE, HERE)
     (found,) = findings(dict.fromkeys(range(4), (use,)), CARRIED)
     assert found.text == f"kernel table on 4 of 4 ranks: {NAME} of {HERE}, for both GEMMs"
-    assert (found.kind, found.warning, found.cure) == ("table", "", "")
+    assert (found.kind, found.trouble, found.cure) == ("table", "", "")
     assert one(TableUse(NAME, HERE, HERE, HERE)).text.endswith("with its _down table")
 
 
 def test_ranks_that_differ_are_named() -> None:
     good, bad = TableUse(NAME, HERE, HERE), TableUse(NAME, HERE, "")
     found = findings({0: (good,), 1: (good,), 2: (bad,), 3: (good,)}, CARRIED)
+    assert [one.level for one in found] == ["info", "warning"]
     assert [(one.kind, one.ranks) for one in found] == [("table", (0, 1, 3)), ("default", (2,))]
     assert "on 3 of 4 ranks (0, 1, 3)" in found[0].text
 
@@ -69,5 +70,5 @@ def test_a_down_table_alone_is_a_warning() -> None:
 def test_a_rank_that_says_nothing_is_not_taken_for_good() -> None:
     found = findings({0: (TableUse(NAME, HERE, HERE),), 1: ()}, CARRIED)
     assert [one.kind for one in found] == ["table", "unsaid"]
-    assert found[1].warning
+    assert found[1].trouble
     assert found[1].ranks == (1,)

@@ -1,0 +1,72 @@
+"""Which NCCL the running ranks have loaded, and whether it is safe on aarch64. Pure; looks at no process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy.launch.finding import on_ranks, shared
+
+LEAST = (2, 29, 3)
+"""Older ones leak proxy operations through a weak compare-and-swap on aarch64, and deadlock (NVIDIA/nccl#2353)."""
+CURE = "set image.nccl to a version that is safe, then build, push and up"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A libnccl that a process has mapped; `version` is empty where its file does not say it."""
+
+    path: str
+    version: str
+
+    @property
+    def safe(self) -> bool:
+        return tuple(int(part) for part in self.version.split(".") if part.isdigit()) >= LEAST
+
+
+@dataclass(frozen=True)
+class NcclFinding:
+    """The libraries that some ranks share: `kind` is safe, old, unknown, several or unmapped."""
+
+    kind: str
+    libraries: tuple[Library, ...]
+    ranks: tuple[int, ...]
+    of: int
+
+    @property
+    def level(self) -> str:
+        return "info" if self.kind in ("safe", "unmapped") else "warning"
+
+    @property
+    def text(self) -> str:
+        """One line, without the cure."""
+        head = f"NCCL on {on_ranks(self.ranks, self.of)}: "
+        if not self.libraries:
+            return f"{head}not checked: no libnccl is mapped"
+        names = " and ".join(f"{one.version or 'of an unknown version'} ({one.path})" for one in self.libraries)
+        ends = {"old": f"; older than {least()} deadlocks on aarch64", "several": "; two are loaded at once"}
+        return head + names + ends.get(self.kind, "")
+
+    @property
+    def cure(self) -> str:
+        return CURE if self.level == "warning" else ""
+
+
+def least() -> str:
+    return ".".join(map(str, LEAST))
+
+
+def findings(mapped: Mapping[int, tuple[Library, ...]]) -> tuple[NcclFinding, ...]:
+    """Each distinct outcome once; by rank, of every rank that was looked at."""
+    pairs = shared({rank: (libraries,) for rank, libraries in mapped.items()})
+    return tuple(NcclFinding(_kind(libraries), libraries, ranks, len(mapped)) for libraries, ranks in pairs)
+
+
+def _kind(libraries: tuple[Library, ...]) -> str:
+    if not libraries:
+        return "unmapped"
+    if any(one.version and not one.safe for one in libraries):
+        return "old"
+    if len(libraries) > 1:
+        return "several"
+    return "safe" if libraries[0].version else "unknown"
