@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -27,7 +27,13 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Allowance = Literal["unknown-base", "unsafe-table"]
+"""What a build may be told to do all the same; the image then says so in a label."""
 Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | None
+
+
+OLDEST_NCCL = "2.29.3"
+"""Older ones can lose an operation on aarch64 and hang for good (NVIDIA/nccl issue 2353)."""
 
 
 class Strict(BaseModel):
@@ -49,6 +55,15 @@ class Image(Strict):
     platform: Annotated[str, StringConstraints(pattern=r"^linux/[a-z0-9]+(/v\d)?$")] = Field(
         "linux/arm64", description="Platform of the nodes."
     )
+    nccl: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] | None = Field(
+        "2.30.7",
+        description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges.",
+    )
+    allow: list[Allowance] = Field(
+        default_factory=list,
+        description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know; "
+        "unsafe-table: kernel tables that cannot run.",
+    )
 
     @field_validator("repository")
     @classmethod
@@ -56,6 +71,18 @@ class Image(Strict):
         if "@" in value or ":" in value.rsplit("/", 1)[-1]:
             raise ValueError("is a repository without tag or digest: the tag is computed from what is built")
         return value
+
+    @field_validator("nccl")
+    @classmethod
+    def _does_not_hang(cls, value: str | None) -> str | None:
+        if value and numbers(value) < numbers(OLDEST_NCCL):
+            raise ValueError(f"must be {OLDEST_NCCL} or newer: older ones can hang for good on aarch64; or null")
+        return value
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A dotted version as numbers, which compare as versions do."""
+    return tuple(int(part) for part in version.split("."))
 
 
 class Model(Strict):

@@ -7,15 +7,19 @@ import io
 import json
 import re
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
-from deploy.image.dockerfile import TEMPLATE, fields, render
+from deploy.image.dockerfile import KERNELS, PINS, TEMPLATE, fields, render
+from deploy.image.nccl import not_pinned, pin_path
 
-PATCHER = "deploy/image/patch.py"
+INSIDE = ("deploy/__init__.py", "deploy/inside", *KERNELS)
+"""What runs inside the image; it lies there as it lies here."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,29 @@ class Context:
         """The paths that come from the project, not from rendering."""
         return tuple(sorted(path for path in self.files if path != "Dockerfile"))
 
-    def archive(self) -> bytes:
-        """An uncompressed tar, the same to the byte wherever it is made."""
-        buffer = io.BytesIO()
+    @property
+    def pin(self) -> str | None:
+        """The path of the hashes of NCCL's wheel, where it is replaced."""
+        return next((path for path in self.files if path.startswith(PINS)), None)
+
+    def archive(self, wheel: Path | None = None) -> IO[bytes]:
+        """An uncompressed tar, the same to the byte wherever it is made; the wheel lies beside its hashes."""
+        buffer: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path, file in sorted(self.files.items()):
-                entry = tarfile.TarInfo(path)
-                entry.size, entry.mode = len(file.content), file.mode
-                tar.addfile(entry, io.BytesIO(file.content))
-        return buffer.getvalue()
+                _add(tar, path, file.mode, io.BytesIO(file.content))
+            if wheel and self.pin:
+                with wheel.open("rb") as content:
+                    _add(tar, str(PurePosixPath(self.pin).with_name(wheel.name)), 0o644, content)
+        buffer.seek(0)
+        return buffer
+
+
+def _add(tar: tarfile.TarFile, path: str, mode: int, content: IO[bytes]) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.size, entry.mode = content.seek(0, io.SEEK_END), mode
+    content.seek(0)
+    tar.addfile(entry, content)
 
 
 def build_context(image: Image, root: Path) -> Context:
@@ -97,13 +115,23 @@ def _parts(image: Image, read: Reader) -> dict[str, ContextFile]:
     for path, missing, hint in (
         (tables, tables, no_tables),
         ("patches", "patches/manifest.json", not_whole),
-        (PATCHER, PATCHER, not_whole),
+        *((path, path, not_whole) for path in INSIDE),
     ):
         found = read(path)
         if not found:
             raise ConfigError(f"{missing}: is missing or empty, and the image is built from it", hint)
         files.update(found)
+    if image.nccl:
+        files.update(_pin(image.nccl, read))
     return files
+
+
+def _pin(version: str, read: Reader) -> Mapping[str, ContextFile]:
+    """The hashes of NCCL's wheels; they stand for the wheel, so that naming a build downloads nothing."""
+    found = read(pin_path(version))
+    if not found:
+        raise not_pinned(version, [PurePosixPath(path).parent.name.removeprefix("nccl-") for path in read(PINS)])
+    return found
 
 
 def reference(image: Image, recipe: str) -> str:

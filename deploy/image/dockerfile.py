@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
-from deploy.cluster.spec import Image
+from deploy.cluster.spec import OLDEST_NCCL, Image
 from deploy.errors import ConfigError
+from deploy.inside.check import VARIABLE
 
 TEMPLATE = Path(__file__).with_name("Dockerfile.j2")
 TREE = "/sgl-workspace/sglang/python"
 """Where the base keeps the folder that holds sglang/; SGLang is installed from there, editable."""
+PINS = "deploy/image/wheels"
+"""Each version of NCCL has a folder here with its requirements.txt, in which pip finds the hashes of its wheels."""
+KERNELS = tuple(
+    f"deploy/kernels/{name}.py"
+    for name in (
+        *("__init__", "check", "coverage", "default", "entry", "files", "finding", "gpu", "memory", "name", "parse"),
+        *("place", "rules", "shape", "table"),
+    )
+)
+"""What the self-test judges tables with."""
+ALLOWED_LABEL = "io.sglang-spark.allowed"
+"""On images that were built in spite of something, and on no other."""
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _BASE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?(/[a-z0-9][a-z0-9._-]*)*(:\w[\w.-]{0,127})?)(@(?P<digest>"
@@ -37,8 +51,21 @@ def fields(image: Image) -> dict[str, Any]:
         "platform": image.platform,
         "triton": image.triton.replace(".", "_"),
         "tree": TREE,
+        "nccl": image.nccl,
+        "pins": PINS,
+        "kernels": KERNELS,
+        "variable": VARIABLE,
+        "built_for": json.dumps(built_for(image), sort_keys=True),
+        "allow": sorted(set(image.allow)),
         "labels": labels(image),
     }
+
+
+def built_for(image: Image) -> dict[str, Any]:
+    """What the image's self-test holds it against."""
+    allow = sorted(set(image.allow))
+    words = {"sglang": image.sglang, "triton": image.triton, "tree": TREE, "nccl": image.nccl}
+    return {**words, "oldest_nccl": OLDEST_NCCL, "allow": allow}
 
 
 def labels(image: Image) -> dict[str, str]:
@@ -52,7 +79,12 @@ def labels(image: Image) -> dict[str, str]:
         "io.sglang-spark.sglang": image.sglang,
         "io.sglang-spark.triton": image.triton,
     }
-    return known | ({"org.opencontainers.image.base.digest": digest} if digest else {})
+    allowed = ",".join(sorted(set(image.allow)))
+    return (
+        known
+        | ({"org.opencontainers.image.base.digest": digest} if digest else {})
+        | ({ALLOWED_LABEL: allowed} if allowed else {})
+    )
 
 
 def split_base(base: str) -> tuple[str, str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note
 from deploy.image.dockerfile import split_base
 from deploy.image.failure import failure
+from deploy.image.nccl import wheel
 from deploy.image.order import RECIPE_LABEL, Order
-from deploy.image.stream import built, moved
+from deploy.image.stream import Message, built, moved
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -30,7 +31,9 @@ def build(order: Order, *, again: bool = False) -> Generator[Event, None, str]:
             yield Note(f"{order.reference} is {where} already: nothing to build", "done")
             return order.reference
         digest = yield from _base(client, order)
-        image = yield from built(_build(client, order, digest, again=again))
+        wheel = yield from _nccl(order)
+        with order.context.archive(wheel) as archive:
+            image = yield from built(_build(client, order, archive, digest, again=again))
         _keep(client, order, image)
         yield Note(f"built {order.reference} for {order.image.platform}", "done")
         return order.reference
@@ -190,10 +193,19 @@ def _pull(client: DockerClient, order: Order, here: Mapping[str, Any] | None) ->
         raise BuildError(f"{misfit.message}; {error.message}", misfit.hint) from None
 
 
-def _build(client: DockerClient, order: Order, digest: str, *, again: bool) -> Iterator[dict[str, Any]]:
+def _nccl(order: Order) -> Generator[Event, None, Path | None]:
+    """NCCL's wheel, from the cache or by pip; the build itself has no network."""
+    version, pin = order.image.nccl, order.context.pin
+    if not version or not pin:
+        return None
+    yield Note(f"having NCCL {version} for {order.image.platform} at hand (200 MB, fetched once)")
+    return wheel(version, order.image.platform, order.context.files[pin].content)
+
+
+def _build(client: DockerClient, order: Order, archive: IO[bytes], digest: str, *, again: bool) -> Iterator[Message]:
     """The stream of the build. It needs no network, and no tag before the result has been looked at."""
-    messages: Iterator[dict[str, Any]] = client.api.build(
-        fileobj=io.BytesIO(order.context.archive()),
+    messages: Iterator[Message] = client.api.build(
+        fileobj=archive,
         custom_context=True,
         decode=True,
         rm=True,

@@ -10,7 +10,10 @@ BYTES = {"fp8_w8a8": 1, "int8_w8a8": 1, "int8_w8a16": 2, "int4_w4a16": 2, "bf16"
 
 @dataclass(frozen=True)
 class Shape:
-    """One rank's share. `intermediate` is N of a table's name: columns of the down GEMM's input, w2.shape[2]."""
+    """One rank's share. `intermediate` is N of a table's name: columns of the down GEMM's input, w2.shape[2].
+
+    `hidden` and `top_k` are 0 where only a table's name is known; no verdict on memory depends on them.
+    """
 
     experts: int
     intermediate: int

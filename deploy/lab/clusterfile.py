@@ -17,6 +17,8 @@ image:
   base: {layout.base}@{digest}
   repository: {layout.repository}
   platform: {platform}
+  # No torch is in the stand-in, so no NCCL is needed: 200 MB a node saved.
+  nccl: null
 nodes:
 {_nodes(layout)}ssh:
   user: root

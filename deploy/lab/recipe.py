@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 NAMESPACE = "sglang-spark-lab"
 STAND_IN = "io.sglang-spark.stand-in"
+MARKER = "/etc/sglang-spark-stand-in"
+"""Says inside a container what the label says outside; the image's self-test reads it."""
+LACKS = "lmsysorg/sglang:spark, without a GPU engine"
 SITE = "/usr/lib/python3/dist-packages"
 TREE = "/sgl-workspace/sglang/python"
 STAND_IN_HOME = "/opt/sglang-standin"
@@ -148,7 +151,8 @@ def base_dockerfile(tree: str) -> str:
     """The lab's base image: as the real one from outside, with a stand-in where the GPU engine would be."""
     return f"""\
 FROM {tree}
-LABEL {STAND_IN}="lmsysorg/sglang:spark, without a GPU engine"
+LABEL {STAND_IN}="{LACKS}"
+RUN echo "{LACKS}" >{MARKER}
 COPY launch_server.py {TREE}/sglang/launch_server.py
 COPY sglang_standin {STAND_IN_HOME}/sglang_standin
 RUN echo {STAND_IN_HOME} >{SITE}/sglang-standin.pth && python3 -c 'import sglang_standin.server'

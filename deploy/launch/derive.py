@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -16,17 +15,14 @@ from pathlib import Path
 
 from deploy.errors import BuildError, ConfigError, DeployError
 from deploy.launch.flags import FlagTable, UnreadableSourceError, derive
+from deploy.wheel import fetch
 
 TABLES = Path(__file__).parent / "tables"
 
 
 def download(version: str, folder: Path) -> Path:
     """The wheel of that SGLang version, fetched into `folder` by pip; BuildError where pip fails."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run([*command, "--dest", str(folder), f"sglang=={version}"], capture_output=True, text=True)
-    if done.returncode:
-        raise BuildError(f"pip could not download sglang {version}: {done.stderr.strip()}", "check the version and pip")
-    return next(folder.glob("sglang-*.whl"))
+    return fetch((f"sglang=={version}",), folder, f"sglang {version}")
 
 
 def from_wheel(version: str, wheel: Path) -> FlagTable:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.image import patch
+from deploy.inside import patch
 from tests.integration.trees import VERSIONS, unpack
 
 pytestmark = pytest.mark.integration
