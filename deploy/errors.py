@@ -42,6 +42,12 @@ class NotReadyError(DeployError):
     exit_code = 5
 
 
+class KernelError(DeployError):
+    """A kernel table cannot run, or none could be read, proven or installed."""
+
+    exit_code = 9
+
+
 class LabError(DeployError):
     """The lab lacks something on this machine, or one of its parts failed."""
 

@@ -118,6 +118,15 @@ class Mounts(Strict):
     extra: list[Text] = Field(default_factory=list, description="More mounts: HOST:CONTAINER[:ro].")
 
 
+class Kernels(Strict):
+    """How kernels are compiled on the nodes."""
+
+    native_fp8: bool = Field(
+        False,
+        description="fp8 instead of f16 arithmetic on GB10, which Triton 3.4 to 3.7 do not take; untested there.",
+    )
+
+
 class Cluster(Strict):
     """One file, one server."""
 
@@ -128,6 +137,7 @@ class Cluster(Strict):
     ssh: Ssh = Field(default_factory=lambda: Ssh())
     rendezvous_port: Port = Field(50000, description="Where the ranks meet, on the first node's fabric address.")
     mounts: Mounts = Field(default_factory=lambda: Mounts())
+    kernels: Kernels = Field(default_factory=lambda: Kernels())
     server: dict[str, Flag] = Field(
         default_factory=dict, description="SGLang's own flags, without the dashes in front; null drops a default."
     )

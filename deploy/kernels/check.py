@@ -14,6 +14,7 @@ from deploy.kernels.memory import shared_memory
 from deploy.kernels.name import TableName, read_name
 from deploy.kernels.parse import Problem
 from deploy.kernels.place import place_findings
+from deploy.kernels.provenance import Provenance, provenance_findings
 from deploy.kernels.shape import BYTES, Gemm, Shape
 from deploy.kernels.table import Table
 
@@ -25,6 +26,9 @@ class TableFile:
     path: str
     table: Table | None
     problems: tuple[Problem, ...] = ()
+    sha256: str = ""
+    provenance: Provenance | str | None = None
+    """What lies beside it: text says why that cannot be read."""
 
     @property
     def name(self) -> TableName | None:
@@ -83,6 +87,12 @@ def without_table(shape: Shape, target: Target) -> tuple[tuple[Row, ...], tuple[
     return rows, tuple(replace(one, hint=hint) if one.code == "shared_memory" else one for one in _sorted(found))
 
 
+def _provenance(file: TableFile, target: Target) -> list[Finding]:
+    if isinstance(file.provenance, str):
+        return [Finding("warning", "provenance", f"its provenance {file.provenance}", "write it anew, or remove it")]
+    return list(provenance_findings(file.sha256, file.provenance, target)) if file.provenance else []
+
+
 _Pairs = Mapping[tuple[str, TableName], TableFile]
 
 
@@ -101,6 +111,7 @@ def _judged(file: TableFile, pairs: _Pairs, present: Iterable[str], target: Targ
         twin = _twin(file, pairs)
         rows, more = _rows(_own(file, twin, target), _gemms(file, twin, served), target)
         found += [*more, *_pair(file, twin, served, target)]
+    found += _provenance(file, target)
     return Verdict(file, rows, tuple(replace(one, file=file.path) for one in _sorted(found)))
 
 

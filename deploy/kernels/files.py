@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from deploy.kernels import provenance
 from deploy.kernels.check import TableFile
 from deploy.kernels.name import version_of
-from deploy.kernels.parse import TableError, read
-
-PROVENANCE = ".provenance.json"
-"""How the file beside a table ends that says where the table is from. SGLang opens exact names alone, so never it."""
+from deploy.kernels.parse import TableError, parse, read
 
 
 def table_files(paths: Iterable[Path]) -> tuple[TableFile, ...]:
@@ -26,12 +24,25 @@ def _below(path: Path) -> Iterator[Path]:
         return
     for one in sorted(path.rglob("*.json")):
         placed = version_of(one.parent.name) is not None or one.parent == path
-        if one.is_file() and placed and not one.name.endswith(PROVENANCE):
+        if one.is_file() and placed and not one.name.endswith(provenance.SUFFIX):
             yield one
 
 
 def _file(path: Path) -> TableFile:
     try:
-        return TableFile(path.as_posix(), read(path))
+        content = read(path)
+        table = parse(content, str(path))
     except TableError as error:
         return TableFile(path.as_posix(), None, error.problems)
+    return TableFile(path.as_posix(), table, (), provenance.checksum(content), _beside(path))
+
+
+def _beside(path: Path) -> provenance.Provenance | str | None:
+    try:
+        return provenance.parse(path.with_name(provenance.file_name(path.name)).read_bytes())
+    except FileNotFoundError:
+        return None
+    except provenance.ProvenanceError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.kernels.gpu import GB10, Gpu
-from deploy.kernels.rules import Rules, rules
+from deploy.kernels.rules import Rules, number, rules
 
 LEVELS = ("error", "warning", "note")
 """An error ends a rank or is never taken; a warning costs speed or is not what was meant; a note explains."""
@@ -26,6 +26,14 @@ class Target:
     @property
     def rules(self) -> Rules:
         return rules(self.sglang)
+
+    @property
+    def lowering(self) -> str:
+        """What an fp8 dot becomes: `native`, or `f16` arithmetic; Triton knows 12.1's own from 3.8.0 on."""
+        if self.gpu.capability < (8, 9):
+            return "f16"
+        known = self.gpu.capability != (12, 1) or number(self.triton) >= (3, 8, 0)
+        return "native" if known or self.native_fp8 else "f16"
 
 
 @dataclass(frozen=True)

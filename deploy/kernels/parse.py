@@ -1,4 +1,4 @@
-"""A strict reader of kernel tables: all that is wrong with a file, by key. Holds no entry against a GPU."""
+"""A strict reader of kernel tables: all that is wrong with a file, by key. Holds none against a GPU."""
 
 from __future__ import annotations
 
@@ -70,14 +70,13 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object with its pairs as they stand, repeated keys included."""
 
 
-def read(path: Path) -> Table:
-    """The table in a file. Raises TableError, also where the file cannot be read."""
+def read(path: Path) -> bytes:
+    """A file's content, of a file too large for a table only the beginning. Raises TableError."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise TableError(str(path), (Problem("", f"cannot be read: {error.strerror}"),)) from None
-    return parse(content, str(path))
 
 
 def parse(content: bytes | str, where: str = "table") -> Table:

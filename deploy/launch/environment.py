@@ -14,10 +14,14 @@ _CACHES = {
     "CUDA_CACHE_PATH": f"{COMPILE_MOUNT}/cuda",
 }
 
+NATIVE_FP8 = {"TRITON_OVERRIDE_ARCH": "sm120"}
+"""Triton before 3.8.0 knows the fp8 instructions of sm_120 but not those of sm_121, which has the same."""
+
 
 def environment(cluster: Cluster, rank: int, facts: NodeFacts) -> dict[str, str]:
     """Variables of a rank; what cluster.yaml says wins over what was found."""
-    return {**_CACHES, "PYTHONUNBUFFERED": "1", **_fabric(cluster, rank, facts), **cluster.environment}
+    found = {**_fabric(cluster, rank, facts), **(NATIVE_FP8 if cluster.kernels.native_fp8 else {})}
+    return {**_CACHES, "PYTHONUNBUFFERED": "1", **found, **cluster.environment}
 
 
 def _fabric(cluster: Cluster, rank: int, facts: NodeFacts) -> dict[str, str]:
