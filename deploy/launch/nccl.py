@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deploy.cluster.spec import OLDEST_NCCL, numbers
 from deploy.launch.finding import on_ranks, shared
 
-LEAST = (2, 29, 3)
-"""Older ones leak proxy operations through a weak compare-and-swap on aarch64, and deadlock (NVIDIA/nccl#2353)."""
 CURE = "set image.nccl to a version that is safe, then build, push and up"
 
 
@@ -21,7 +20,7 @@ class Library:
 
     @property
     def safe(self) -> bool:
-        return tuple(int(part) for part in self.version.split(".") if part.isdigit()) >= LEAST
+        return bool(self.version) and numbers(self.version) >= numbers(OLDEST_NCCL)
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,15 @@ class NcclFinding:
         if not self.libraries:
             return f"{head}not checked: no libnccl is mapped"
         names = " and ".join(f"{one.version or 'of an unknown version'} ({one.path})" for one in self.libraries)
-        ends = {"old": f"; older than {least()} deadlocks on aarch64", "several": "; two are loaded at once"}
+        ends = {
+            "old": f"; older than {OLDEST_NCCL} can hang for good on aarch64",
+            "several": "; two are loaded at once",
+        }
         return head + names + ends.get(self.kind, "")
 
     @property
     def cure(self) -> str:
         return CURE if self.level == "warning" else ""
-
-
-def least() -> str:
-    return ".".join(map(str, LEAST))
 
 
 def findings(mapped: Mapping[int, tuple[Library, ...]]) -> tuple[NcclFinding, ...]:

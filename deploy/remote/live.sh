@@ -6,6 +6,6 @@ docker ps --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1" | while
   # The library's own text tells its version; what NCCL_VERSION or a package says need not be what is loaded.
   docker exec "$id" sh -c '
     grep -hos "/[^ ]*libnccl\.so.*" /proc/[0-9]*/maps | sort -u | while read -r file gone; do
-      echo "nccl $file $([ -n "$gone" ] || grep -aom1 "NCCL version [0-9][0-9.]*" "$file" | head -n 1 | tr -dc 0-9.)"
+      echo "nccl $file $([ -n "$gone" ] || grep -aom1 "NCCL version [0-9][0-9.]*" "$file" | head -n 1 | sed "s/.* //;s/\.*$//")"
     done' </dev/null
 done 2>/dev/null

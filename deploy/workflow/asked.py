@@ -10,6 +10,8 @@ from deploy.cluster.load import Document
 from deploy.cluster.source import Problem
 from deploy.cluster.spec import Cluster, Image
 from deploy.image.context import recipe, reference
+from deploy.kernels.name import folder
+from deploy.kernels.provenance import SUFFIX
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
 from deploy.launch.table_report import Carried
@@ -41,8 +43,9 @@ def wanted_image(image: Image) -> Wanted:
 
 def carried(image: Image) -> Carried:
     """The kernel tables that `build` puts into this image."""
-    folder = f"triton_{image.triton.replace('.', '_')}"
-    return Carried(folder, tuple(sorted(path.name for path in (ROOT / "configs" / folder).glob("*.json"))))
+    where = folder(image.triton)
+    names = sorted(path.name for path in (ROOT / "configs" / where).glob("*.json"))
+    return Carried(where, tuple(name for name in names if not name.endswith(SUFFIX)))
 
 
 def _table(document: Document) -> FlagTable:

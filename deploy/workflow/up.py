@@ -23,7 +23,8 @@ from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
-from deploy.workflow.asked import Wanted, checked, secrets, wanted_image
+from deploy.workflow.asked import ROOT, Wanted, checked, secrets, wanted_image
+from deploy.workflow.gate import gate
 from deploy.workflow.probe import prove
 from deploy.workflow.ready import wait_until_ready
 
@@ -44,6 +45,8 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
     wanted = wanted_image(cluster.image)
     with closing(Fleet(cluster)) as fleet:
         fleet.open()
+        for what in gate(cluster, ROOT):
+            yield Note(f"allowed by image.allow: {what}", "warning")
         # Each node goes from login to lock to facts at its own pace.
         with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
             seen = understood(fleet, cluster, results)
@@ -55,6 +58,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
     """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
     cluster, hidden = checked(document), secrets(document, environ)
+    gate(cluster, ROOT)
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)

@@ -54,7 +54,7 @@ def test_every_step_reaches_every_node_that_needs_it() -> None:
     facts[1] = replace(facts[1], images=(("ghcr.io/other/name", DIGEST),))
     facts[2] = replace(facts[2], images=(("ghcr.io/owner/sglang-spark-glm47", DIGEST),))
     steps = {step.title: sorted(step.commands) for step in plan.up(cluster, IMAGE, facts, {}).steps}
-    assert steps == {"pull": [0, 1, 3], **dict.fromkeys(("self-test", "prepare", "start"), [0, 1, 2, 3])}
+    assert steps == {"pull": [0, 1, 3], **{key: [0, 1, 2, 3] for key in ("self-test", "prepare", "start")}}
 
 
 def test_an_image_proves_itself_once_on_each_node_and_before_anything_is_removed() -> None:
