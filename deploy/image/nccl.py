@@ -6,14 +6,15 @@ python -m deploy.image.nccl 2.31.2     pins another version
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from deploy.errors import BuildError, ConfigError, DeployError
 from deploy.image.dockerfile import PINS
+from deploy.store import cache, keep
 from deploy.wheel import fetch
 
 DISTRIBUTION = "nvidia-nccl-cu13"
@@ -42,31 +43,26 @@ def machine(platform: str) -> str:
     return found
 
 
-def cached(version: str, platform: str) -> Path:
-    """Where the wheel is kept; its folder holds one file, which is there or not."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sglang-spark" / "wheels"
-    return cache / f"nccl-{version}-{machine(platform)}"
-
-
 def wheel(version: str, platform: str, pin: bytes) -> Path:
     """The wheel, from the cache or by pip, held to the hashes in `pin`. Raises BuildError, ConfigError."""
-    folder = cached(version, platform)
+    folder = cache() / "wheels" / f"{DISTRIBUTION}-{version}" / machine(platform)
     known = set(re.findall(r"sha256:([0-9a-f]{64})", pin.decode()))
-    for path in folder.glob("*.whl"):
-        if sha256(path) in known:
-            return path
-        path.unlink()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as new:
-            hashes = Path(new) / "requirements.txt"
-            hashes.write_bytes(pin)
-            words = (*tags(platform), "--require-hashes", "-r", str(hashes))
-            found = fetch(words, Path(new), f"{DISTRIBUTION} {version}")
-            return found.replace(folder / found.name)
+        if any(sha256(path) not in known for path in folder.glob("*.whl")):
+            shutil.rmtree(folder)
+        keep(folder, lambda new: _fetch(version, platform, pin, new))
     except OSError as error:
         hint = "make room there, or name another folder with XDG_CACHE_HOME"
         raise BuildError(f"{folder}: {error.strerror}", hint) from None
+    return next(folder.glob("*.whl"))
+
+
+def _fetch(version: str, platform: str, pin: bytes, folder: Path) -> None:
+    """pip itself holds the wheel to its hashes."""
+    with tempfile.NamedTemporaryFile(suffix=".txt") as hashes:
+        hashes.write(pin)
+        hashes.flush()
+        fetch((*tags(platform), "--require-hashes", "-r", hashes.name), folder, f"{DISTRIBUTION} {version}")
 
 
 def tags(platform: str) -> tuple[str, ...]:
