@@ -21,6 +21,7 @@ COMMANDS = {
     "logs": ("cluster", "Show what the ranks say."),
     "ask": ("cluster", "Ask the server one question and show the answer as it comes."),
     "down": ("cluster", "Stop and remove every rank."),
+    "kernels": ("kernels", "Check, show and import kernel tables."),
     "lab": ("lab", "Four local nodes on which all of this runs."),
 }
 

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from deploy.event import Event, LogLine, Note, Progress, RankPhase
+
+T = TypeVar("T")
 
 
 class View(Protocol):
@@ -128,6 +130,17 @@ def follow(events: Iterator[Event], shown: View) -> None:
     except KeyboardInterrupt as interruption:
         _undo(events, interruption, shown)
         raise
+
+
+def result(events: Generator[Event, None, T], shown: View) -> T:
+    """Show every event; what the operation ends with."""
+    ended: list[T] = []
+
+    def kept() -> Generator[Event, None, None]:
+        ended.append((yield from events))
+
+    follow(kept(), shown)
+    return ended[0]
 
 
 def _undo(events: Iterator[Event], interruption: KeyboardInterrupt, shown: View) -> None:
