@@ -45,11 +45,12 @@ def unsafe(cluster: Cluster, root: Path) -> tuple[Finding, ...]:
     """Errors in the tables that the image carries for its GPU, at every batch size. Raises ConfigError."""
     image = cluster.image
     target = Target(GB10, image.sglang, image.triton, native_fp8=cluster.kernels.native_fp8)
-    files = [file for file in table_files([root / "configs" / folder(image.triton)]) if _is_for_target(file)]
     try:
-        return errors(check(files, target))
+        _ = target.rules
     except UnknownVersionError as error:
         raise ConfigError(f"image.sglang: {error}", "name the version that the base image carries") from None
+    files = [file for file in table_files([root / "configs" / folder(image.triton)]) if _is_for_target(file)]
+    return errors(check(files, target))
 
 
 def _is_for_target(file: TableFile) -> bool:

@@ -52,7 +52,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, broken: str) -> None
 def test_a_pair_that_disagrees_is_refused(tmp_path: Path) -> None:
     put(tmp_path, FITS | {"num_stages": 3})
     put(tmp_path, FITS | {"BLOCK_SIZE_M": 16, "num_stages": 3}, NAME.replace(".json", "_down.json"))
-    with pytest.raises(KernelError, match="_down.json: 64: BLOCK_SIZE_M is 16"):
+    with pytest.raises(KernelError, match=r"_down\.json: 64: BLOCK_SIZE_M is 16"):
         gate(document().cluster, tmp_path)
 
 
@@ -78,5 +78,5 @@ def test_the_option_adds_to_what_the_file_says_and_nothing_twice() -> None:
 
 
 def test_a_version_without_known_rules_is_a_mistake_in_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"image.sglang"):
+    with pytest.raises(ConfigError, match=r"image\.sglang"):
         gate(document(sglang="0.4.0").cluster, put(tmp_path, FITS | {"num_stages": 3}))
