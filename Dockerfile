@@ -19,7 +19,7 @@ COPY configs/triton_3_5_0/ /sgl-workspace/sglang/python/sglang/srt/layers/moe/fu
 # Fails where the base's files are not known, so that no half-patched image comes out.
 COPY deploy/__init__.py /opt/sglang-spark/deploy/__init__.py
 COPY deploy/inside/ /opt/sglang-spark/deploy/inside/
-COPY deploy/kernels/__init__.py deploy/kernels/check.py deploy/kernels/coverage.py deploy/kernels/default.py deploy/kernels/entry.py deploy/kernels/files.py deploy/kernels/finding.py deploy/kernels/gpu.py deploy/kernels/memory.py deploy/kernels/name.py deploy/kernels/parse.py deploy/kernels/place.py deploy/kernels/rules.py deploy/kernels/shape.py deploy/kernels/table.py \
+COPY deploy/kernels/__init__.py deploy/kernels/check.py deploy/kernels/coverage.py deploy/kernels/default.py deploy/kernels/entry.py deploy/kernels/files.py deploy/kernels/finding.py deploy/kernels/gpu.py deploy/kernels/memory.py deploy/kernels/name.py deploy/kernels/parse.py deploy/kernels/place.py deploy/kernels/provenance.py deploy/kernels/rules.py deploy/kernels/shape.py deploy/kernels/table.py \
      /opt/sglang-spark/deploy/kernels/
 COPY patches/ /opt/sglang-spark/patches/
 RUN cd /opt/sglang-spark && python3 -m deploy.inside.patch apply /sgl-workspace/sglang/python --manifest patches

@@ -20,7 +20,7 @@ KERNELS = tuple(
     f"deploy/kernels/{name}.py"
     for name in (
         *("__init__", "check", "coverage", "default", "entry", "files", "finding", "gpu", "memory", "name", "parse"),
-        *("place", "rules", "shape", "table"),
+        *("place", "provenance", "rules", "shape", "table"),
     )
 )
 """What the self-test judges tables with."""

@@ -25,7 +25,7 @@ class Library:
 
 @dataclass(frozen=True)
 class NcclFinding:
-    """The libraries that some ranks share: `kind` is safe, old, unknown, several or unmapped."""
+    """The libraries that some ranks share: `kind` is safe, old, unknown, several, unmapped or unseen."""
 
     kind: str
     libraries: tuple[Library, ...]
@@ -34,14 +34,15 @@ class NcclFinding:
 
     @property
     def level(self) -> str:
-        return "info" if self.kind in ("safe", "unmapped") else "warning"
+        return "info" if self.kind in ("safe", "unmapped", "unseen") else "warning"
 
     @property
     def text(self) -> str:
         """One line, without the cure."""
         head = f"NCCL on {on_ranks(self.ranks, self.of)}: "
         if not self.libraries:
-            return f"{head}not checked: no libnccl is mapped"
+            why = "no libnccl is mapped" if self.kind == "unmapped" else "no look into the container was had"
+            return f"{head}not checked: {why}"
         names = " and ".join(f"{one.version or 'of an unknown version'} ({one.path})" for one in self.libraries)
         ends = {
             "old": f"; older than {OLDEST_NCCL} can hang for good on aarch64",
@@ -54,13 +55,15 @@ class NcclFinding:
         return CURE if self.level == "warning" else ""
 
 
-def findings(mapped: Mapping[int, tuple[Library, ...]]) -> tuple[NcclFinding, ...]:
-    """Each distinct outcome once; by rank, of every rank that was looked at."""
+def findings(mapped: Mapping[int, tuple[Library, ...] | None]) -> tuple[NcclFinding, ...]:
+    """Each distinct outcome once; by rank, None for a rank that could not be looked at."""
     pairs = shared({rank: (libraries,) for rank, libraries in mapped.items()})
-    return tuple(NcclFinding(_kind(libraries), libraries, ranks, len(mapped)) for libraries, ranks in pairs)
+    return tuple(NcclFinding(_kind(libraries), libraries or (), ranks, len(mapped)) for libraries, ranks in pairs)
 
 
-def _kind(libraries: tuple[Library, ...]) -> str:
+def _kind(libraries: tuple[Library, ...] | None) -> str:
+    if libraries is None:
+        return "unseen"
     if not libraries:
         return "unmapped"
     if any(one.version and not one.safe for one in libraries):

@@ -16,10 +16,10 @@ _SCRIPT = Path(__file__).with_name("live.sh")
 
 @dataclass(frozen=True)
 class LiveFacts:
-    """What a running rank was seen to use."""
+    """What a running rank was seen to use; `nccl` is None where nobody could look into its container."""
 
     tables: tuple[TableUse, ...]
-    nccl: tuple[Library, ...]
+    nccl: tuple[Library, ...] | None
 
 
 def command(cluster: str) -> Command:
@@ -37,5 +37,7 @@ def read(text: str) -> LiveFacts:
     """What the script printed; lines of other scripts are passed over."""
     lines = [line.partition(" ") for line in text.splitlines()]
     said = (value for key, _, value in lines if key == "said")
-    libraries = (value.partition(" ") for key, _, value in lines if key == "nccl")
-    return LiveFacts(kernel_log.read(said), tuple(Library(path, version) for path, _, version in libraries))
+    libraries = [value.partition(" ") for key, _, value in lines if key == "nccl"]
+    # The first line, without a path, says that the look was had.
+    found = tuple(Library(path, version) for path, _, version in libraries if path) if libraries else None
+    return LiveFacts(kernel_log.read(said), found)

@@ -5,6 +5,7 @@ docker ps --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1" | while
   docker logs "$id" 2>&1 </dev/null | head -n 50000 | grep -m 40 'MoE kernel config' | sed 's/^/said /'
   # The library's own text tells its version; what NCCL_VERSION or a package says need not be what is loaded.
   docker exec "$id" sh -c '
+    echo nccl
     grep -hos "/[^ ]*libnccl\.so.*" /proc/[0-9]*/maps | sort -u | while read -r file gone; do
       echo "nccl $file $([ -n "$gone" ] || grep -aom1 "NCCL version [0-9][0-9.]*" "$file" | head -n 1 | sed "s/.* //;s/\.*$//")"
     done' </dev/null

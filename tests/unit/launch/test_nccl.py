@@ -40,5 +40,6 @@ def test_ranks_that_differ_are_named() -> None:
 
 
 def test_what_was_not_seen_is_not_called_good() -> None:
-    (found,) = findings({0: (), 1: ()})
-    assert found.text == "NCCL on 2 of 2 ranks: not checked: no libnccl is mapped"
+    mapped, looked = findings({0: (), 1: None})
+    assert mapped.text == "NCCL on 1 of 2 ranks (0): not checked: no libnccl is mapped"
+    assert looked.text == "NCCL on 1 of 2 ranks (1): not checked: no look into the container was had"

@@ -8,7 +8,7 @@ from deploy.remote import facts, live
 from tests.unit.launch.test_kernel_log import DOWN, NAME, default, own
 
 NCCL = "/usr/local/lib/python3.12/dist-packages/nvidia/nccl/lib/libnccl.so.2"
-TEXT = f"said {own(NAME)}\nsaid {default(DOWN)}\nnccl {NCCL} 2.30.7\nnccl /tmp/libnccl.so.2 \n"
+TEXT = f"said {own(NAME)}\nsaid {default(DOWN)}\nnccl\nnccl {NCCL} 2.30.7\nnccl /tmp/libnccl.so.2 \n"
 
 
 def test_tables_and_libraries_are_read() -> None:
@@ -30,4 +30,5 @@ def test_one_command_runs_both_scripts_on_the_same_cluster() -> None:
 
 
 def test_nothing_printed_is_nothing_seen() -> None:
-    assert live.read("") == live.LiveFacts((), ())
+    assert live.read("") == live.LiveFacts((), None)
+    assert live.read("nccl\n") == live.LiveFacts((), ())
