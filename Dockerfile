@@ -3,15 +3,15 @@
 # The wheel is unpacked in a stage of its own, so that it is in no layer of the image. `build` lays it beside its
 # hashes; where it is not, pip fetches it. NCCL before 2.29.3 can hang for good on aarch64.
 FROM --platform=linux/arm64 lmsysorg/sglang:spark AS nccl
-COPY deploy/image/wheels/nccl-2.30.7/ /wheels/
-RUN cd /wheels && { test ! -e *.whl || offline=--no-index; } && \
+COPY deploy/image/wheels/nccl-2.30.7/ /sglang-spark-wheels/
+RUN cd /sglang-spark-wheels && { test ! -e *.whl || offline=--no-index; } && \
     PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip install $offline --find-links . \
-      --no-deps --ignore-installed --no-compile --no-cache-dir --disable-pip-version-check --root /unpacked \
+      --no-deps --ignore-installed --no-compile --no-cache-dir --disable-pip-version-check --root /sglang-spark-unpacked \
       --require-hashes --requirement requirements.txt
 
 FROM --platform=linux/arm64 lmsysorg/sglang:spark
 RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip uninstall --yes nvidia-nccl-cu13
-COPY --from=nccl /unpacked/ /
+COPY --from=nccl /sglang-spark-unpacked/ /
 
 # SGLang looks for kernel tables in the folder of the very Triton version that runs.
 COPY configs/triton_3_5_0/ /sgl-workspace/sglang/python/sglang/srt/layers/moe/fused_moe_triton/configs/triton_3_5_0/

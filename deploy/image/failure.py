@@ -67,10 +67,20 @@ def step_failure(step: str, words: str, lines: list[str]) -> BuildError:
     """A step of the build failed; `lines` are the last that it printed."""
     known = failure(f"the build failed at {step}", words)
     shown = "".join(f"\n  | {without_credentials(line)}" for line in lines)
+    if "deploy.inside.selftest" in step and any("FAILED" in line for line in lines):
+        return _unproven(lines)
     if "deploy.inside.patch" in step and any("refused" in line for line in lines):
         hint = "the base carries another SGLang than patches/manifest.json knows; docs/patches.md says how to add one"
         return BuildError(known.message + shown, hint)
     return BuildError(known.message + shown, known.hint)
+
+
+def _unproven(lines: list[str]) -> BuildError:
+    """The self-test's last lines are those of the checks that failed."""
+    first = next(place for place, line in enumerate(lines) if line.startswith("FAILED"))
+    shown = "".join(f"\n  | {without_credentials(line)}" for line in lines[first:])
+    hint = "mend what the checks name; docs/image.md says what each looks at, and which of them image.allow lets pass"
+    return BuildError(f"the image is not what it was built for, so there is none: its self-test failed{shown}", hint)
 
 
 def without_credentials(text: str) -> str:

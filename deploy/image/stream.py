@@ -12,7 +12,7 @@ from deploy.event import Event, Note, Progress
 from deploy.image.failure import failure, step_failure
 
 Message = Mapping[str, Any]
-LAST_LINES = 12
+LAST_LINES = 24
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _OWN = re.compile(r"^ ---> |^Removing intermediate container |^Successfully (built|tagged) ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

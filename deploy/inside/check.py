@@ -68,7 +68,7 @@ class Inside:
     def absent(self, check: str, what: str, needed: str, hint: str) -> Check:
         """Something is not there: no base for a server without it, unless the base says that it is a stand-in."""
         if self.stand_in:
-            return Check(check, NOT_CHECKED, f"{what}; the base is a stand-in: {self.stand_in}", needed)
+            return Check(check, NOT_CHECKED, f"{what} (stand-in base: {self.stand_in})", needed)
         return Check(check, FAILED, what, needed, hint)
 
 

@@ -21,7 +21,8 @@ class Child:
 
     def __init__(self, module: str, home: Path, *arguments: str) -> None:
         command = [sys.executable, "-B", "-m", module, *arguments]
-        self._process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True, errors="replace")
 
     def answer(self) -> Any:
         """Wait for it. Raises ChildError."""
@@ -34,5 +35,5 @@ class Child:
         try:
             return json.loads(out.splitlines()[-1])
         except (ValueError, IndexError):
-            last = (err.strip() or out.strip()).splitlines()[-3:]
-            raise ChildError(f"exit code {self._process.returncode}: {' / '.join(last) or 'no output'}") from None
+            last = (err.strip() or out.strip() or "no output").splitlines()[-1]
+            raise ChildError(f"exit code {self._process.returncode}: {last}") from None

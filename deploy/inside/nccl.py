@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -78,6 +77,8 @@ def load() -> dict[str, Any]:
     package = next(iter(packaged()), None)
     if torch != "imported" and package and name == LIBRARY:
         name, how = str(package), "the package's file, which torch would load; torch itself was not"
+    import ctypes
+
     error = ""
     try:
         ctypes.CDLL(name)
@@ -107,6 +108,8 @@ def mapped(maps: str) -> list[str]:
 
 def version(path: str) -> str:
     """X.Y.Z as the library itself says."""
+    import ctypes
+
     number = ctypes.c_int()
     ctypes.CDLL(path).ncclGetVersion(ctypes.byref(number))
     return dotted(number.value)

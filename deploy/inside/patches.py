@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.inside.check import ALLOWED, FAILED, PASSED, Check, Inside
-from deploy.inside.manifest import PatchError, load
+from deploy.inside.manifest import load
 from deploy.inside.plan import PATCHED, Status, status
 from deploy.inside.tree import read_tree
 
@@ -26,7 +26,7 @@ def patches(inside: Inside) -> Patches:
     try:
         manifest = load(inside.home / "patches")
         found = status(read_tree(inside.tree, manifest), manifest)
-    except (PatchError, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever it is, the other checks go on without it
         return Patches(Check("patches", FAILED, f"{type(error).__name__}: {error}", needed, CURE))
     if found.state != PATCHED:
         return Patches(Check("patches", FAILED, _wrong(found), needed, CURE))

@@ -29,7 +29,7 @@ def checks(inside: Inside) -> Iterator[Check]:
 def _checks(inside: Inside) -> Iterator[Check]:
     target = Target(GB10, inside.built_for.sglang, running_triton() or inside.built_for.triton)
     place = home(inside.tree, target)
-    verdicts = check(table_files([place]), target)
+    verdicts = check(table_files([place] if place.is_dir() else []), target)
     ours = [one for one in verdicts if _is_for(one, target)]
     found = [one.file.path for one in ours if one.file.name]
     seen = f"{_files(found)} in {place}" if found else f"no table for {GB10.device} in {place}"

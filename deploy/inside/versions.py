@@ -12,7 +12,8 @@ from pathlib import Path
 from deploy.inside.check import PASSED, Check, Inside, judged
 
 GATES = "sglang/srt/entrypoints/engine.py"
-OTHER_BASE = "is image.base the one that cluster.yaml speaks of? Correct image.sglang or image.triton, and build again"
+OTHER_PLACE = "the server would run another SGLang than the one that was patched: take it out of the base"
+OTHER_BASE = "correct image.sglang or image.triton in cluster.yaml, or take the base that they name; then build again"
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -52,9 +53,9 @@ def own_version(package: Path | None, file: str) -> str:
 def sglang(inside: Inside, bases: frozenset[str]) -> Iterator[Check]:
     """That the SGLang that runs is the one that was patched, and its version. `bases`: what the patched files say."""
     found, wanted = place("sglang"), Path(inside.built_for.tree) / "sglang"
-    needed, hint = f"{wanted}, where the patches and tables are", "two SGLangs are in the base: take the other one out"
+    needed = f"{wanted}, where the patches and tables are"
     seen = f"Python imports sglang from {found}" if found else "Python finds no sglang"
-    yield judged("sglang.place", found is not None and found.resolve() == wanted.resolve(), seen, needed, hint)
+    yield judged("sglang.place", found is not None and found.resolve() == wanted.resolve(), seen, needed, OTHER_PLACE)
     named = {installed("sglang"), own_version(inside.tree / "sglang", "version.py")} - {""}
     seen = f"calls itself {' and '.join(sorted(named)) or 'nothing'}"
     if bases:

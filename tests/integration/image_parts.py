@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import sysconfig
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +22,15 @@ import bcrypt
 import pytest
 
 from deploy.image.dockerfile import TREE
+from deploy.lab.recipe import MARKER
 from tests.integration.trees import unpack
 
 LEFT_OUT = {"site-packages", "dist-packages", "test", "idlelib", "tkinter", "lib2to3", "ensurepip", "__pycache__"}
+PACKAGES = (
+    *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection", "orjson"),
+    *("openai", "httpx", "httpcore", "h11", "anyio", "sniffio", "idna", "certifi", "distro", "jiter", "tqdm"),
+    *("partial_json_parser", "pip"),
+)
 CONFIG = """\
 version: 0.1
 log: {{level: error}}
@@ -49,8 +56,11 @@ def need_engine() -> None:
         pytest.skip("no Docker Engine answers: start it (dockerd)")
 
 
-def rootfs(version: str, folder: Path) -> bytes:
-    """A tar with /bin/sh, python3 with its library, and SGLang's tree where the real base has it."""
+def rootfs(version: str, folder: Path, *, marked: bool = True) -> bytes:
+    """A tar with /bin/sh, python3 with its library, and SGLang's tree where the real base has it.
+
+    It stands in for the real base: no GPU engine is in it. Unmarked, it does not say so.
+    """
     tree = unpack(version, folder)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -60,15 +70,45 @@ def rootfs(version: str, folder: Path) -> bytes:
         for place, target in (("bin/sh", Path("/bin/sh").resolve()), ("usr/bin/python3", python)):
             _link(tar, place, str(target))
         tar.add(sysconfig.get_path("stdlib"), filter=_source)
+        _libraries(tar, Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so"))
+        _packages(tar, Path(sys.base_prefix, "lib", python.name, "site-packages"))
+        if marked:
+            _text(tar, MARKER.lstrip("/"), "made of this machine's Python, for tests\n")
         tar.add(tree / "sglang", TREE.lstrip("/") + "/sglang", filter=_python)
     return buffer.getvalue()
 
 
+def _packages(tar: tarfile.TarFile, site: Path) -> None:
+    """What SGLang's parsers import, pip, and the way to SGLang's tree, where this Python looks for packages."""
+    libraries: list[Path] = []
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec and spec.origin, f"{name} is a package that developers have"
+        origin = Path(spec.origin)
+        one = origin.parent if origin.name == "__init__.py" else origin
+        tar.add(one, str(site / one.name), filter=_source)
+        libraries += one.rglob("*.so")
+    _libraries(tar, libraries)
+    _text(tar, str(site / "sglang-tree.pth").lstrip("/"), f"{TREE}\n")
+
+
+def _text(tar: tarfile.TarFile, place: str, text: str) -> None:
+    entry = tarfile.TarInfo(place)
+    entry.size = len(text)
+    tar.addfile(entry, io.BytesIO(text.encode()))
+
+
 def _program(tar: tarfile.TarFile, program: Path) -> None:
     """The program and the libraries that it is linked to, each at its own place."""
-    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
-    libraries = [word for word in said.split() if word.startswith("/")]
-    for path in {path.lstrip("/") for path in (str(program), *libraries)} - set(tar.getnames()):
+    if str(program).lstrip("/") not in tar.getnames():
+        tar.add(program)
+    _libraries(tar, [program])
+
+
+def _libraries(tar: tarfile.TarFile, programs: Iterable[Path]) -> None:
+    said = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=True).stdout
+    libraries = {word.lstrip("/") for word in said.split() if word.startswith("/") and not word.endswith(":")}
+    for path in libraries - set(tar.getnames()):
         tar.add(os.path.realpath(f"/{path}"), path)
 
 

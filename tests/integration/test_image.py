@@ -22,7 +22,7 @@ from deploy.cluster.spec import Image
 from deploy.errors import BuildError
 from deploy.event import Event, Note, Progress
 from deploy.image.context import ContextFile
-from deploy.image.dockerfile import TREE
+from deploy.image.dockerfile import TREE, render
 from deploy.image.engine import build, present, push, resolve
 from deploy.image.order import Order, order
 from tests.integration.image_parts import docker, load_empty, need_engine, registry, remove_images, rootfs
@@ -41,6 +41,7 @@ class Parts:
 
     registry: str
     base: str
+    version: str
     folder: Path
 
 
@@ -52,7 +53,7 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with registry(folder, USER, PASSWORD) as address:
         docker("import", "--platform", HERE, "-", base, stdin=rootfs(request.param, folder))
         try:
-            yield Parts(address, base, folder)
+            yield Parts(address, base, request.param, folder)
         finally:
             remove_images(base)
 
@@ -75,7 +76,7 @@ def login(config: Path, parts: Parts) -> None:
 def wanted(parts: Parts, root: Path) -> Iterator[Order]:
     """An order for a repository of this test's own; what was built is removed."""
     repository = f"{parts.registry}/test/{secrets.token_hex(4)}"
-    made = order(Image(base=parts.base, repository=repository, platform=HERE), root)
+    made = order(Image(base=parts.base, sglang=parts.version, repository=repository, platform=HERE, nccl=None), root)
     yield made
     remove_images(made.reference)
 
@@ -275,6 +276,7 @@ def test_what_is_not_in_the_registry_has_no_digest(wanted: Order) -> None:
 @pytest.mark.usefixtures("login")
 def test_the_command_builds_and_pushes_and_prints_the_digest(wanted: Order, parts: Parts, root: Path) -> None:
     image = {"base": parts.base, "repository": wanted.image.repository, "platform": HERE}
+    image |= {"sglang": parts.version, "nccl": None}
     cluster = {"name": "c", "image": image, "nodes": [{"host": "a", "fabric": "10.0.0.1"}]}
     path = parts.folder / "cluster.yaml"
     path.write_text(json.dumps(cluster))
@@ -292,15 +294,14 @@ def test_the_command_builds_and_pushes_and_prints_the_digest(wanted: Order, part
 
 
 def test_a_plain_docker_build_of_the_folder_works(parts: Parts, root: Path, tmp_path: Path) -> None:
-    """The committed Dockerfile and .dockerignore, with only the base changed."""
-    text = (root / "Dockerfile").read_text()
-    first = next(line for line in text.splitlines() if line.startswith("FROM "))
-    for name in ("configs", "patches", "deploy/inside", "deploy/image"):
+    """The rendered Dockerfile and the committed .dockerignore; NCCL's part of it has a test of its own."""
+    for name in ("configs", "patches", "deploy/inside", "deploy/image", "deploy/kernels"):
         shutil.copytree(root / name, tmp_path / "project" / name)
     shutil.copy(root / "deploy" / "__init__.py", tmp_path / "project" / "deploy")
     shutil.copy(root / ".dockerignore", tmp_path / "project")
     (tmp_path / "project" / "large").write_bytes(b"\0" * 10_000_000)
-    (tmp_path / "project" / "Dockerfile").write_text(text.replace(first, f"FROM --platform={HERE} {parts.base}"))
+    image = Image(base=parts.base, sglang=parts.version, repository="a/b", platform=HERE, nccl=None)
+    (tmp_path / "project" / "Dockerfile").write_text(render(image))
     tag = f"sglang-spark-test/plain-{secrets.token_hex(4)}:x"
     done = subprocess.run(
         ["docker", "build", "--tag", tag, str(tmp_path / "project")],

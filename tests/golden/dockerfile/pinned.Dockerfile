@@ -1,6 +1,17 @@
 # Rendered by `python build-and-deploy.py render` from deploy/image/Dockerfile.j2 and cluster.yaml: do not edit.
 # Classic syntax alone, so that any builder takes it.
+# The wheel is unpacked in a stage of its own, so that it is in no layer of the image. `build` lays it beside its
+# hashes; where it is not, pip fetches it. NCCL before 2.29.3 can hang for good on aarch64.
+FROM --platform=linux/amd64 registry.local:5000/base:v1@sha256:abababababababababababababababababababababababababababababababab AS nccl
+COPY deploy/image/wheels/nccl-2.30.7/ /sglang-spark-wheels/
+RUN cd /sglang-spark-wheels && { test ! -e *.whl || offline=--no-index; } && \
+    PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip install $offline --find-links . \
+      --no-deps --ignore-installed --no-compile --no-cache-dir --disable-pip-version-check --root /sglang-spark-unpacked \
+      --require-hashes --requirement requirements.txt
+
 FROM --platform=linux/amd64 registry.local:5000/base:v1@sha256:abababababababababababababababababababababababababababababababab
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip uninstall --yes nvidia-nccl-cu13
+COPY --from=nccl /sglang-spark-unpacked/ /
 
 # SGLang looks for kernel tables in the folder of the very Triton version that runs.
 COPY configs/triton_3_6_0/ /sgl-workspace/sglang/python/sglang/srt/layers/moe/fused_moe_triton/configs/triton_3_6_0/
@@ -8,8 +19,14 @@ COPY configs/triton_3_6_0/ /sgl-workspace/sglang/python/sglang/srt/layers/moe/fu
 # Fails where the base's files are not known, so that no half-patched image comes out.
 COPY deploy/__init__.py /opt/sglang-spark/deploy/__init__.py
 COPY deploy/inside/ /opt/sglang-spark/deploy/inside/
+COPY deploy/kernels/__init__.py deploy/kernels/check.py deploy/kernels/coverage.py deploy/kernels/default.py deploy/kernels/entry.py deploy/kernels/files.py deploy/kernels/finding.py deploy/kernels/gpu.py deploy/kernels/memory.py deploy/kernels/name.py deploy/kernels/parse.py deploy/kernels/place.py deploy/kernels/provenance.py deploy/kernels/rules.py deploy/kernels/shape.py deploy/kernels/table.py \
+     /opt/sglang-spark/deploy/kernels/
 COPY patches/ /opt/sglang-spark/patches/
 RUN cd /opt/sglang-spark && python3 -m deploy.inside.patch apply /sgl-workspace/sglang/python --manifest patches
+
+# The image proves itself: a check that fails ends the build.
+ENV SGLANG_SPARK_BUILT_FOR="{\"allow\": [], \"nccl\": \"2.30.7\", \"oldest_nccl\": \"2.29.3\", \"sglang\": \"0.5.4 \\\"x\\\" \$HOME \\\\\", \"tree\": \"/sgl-workspace/sglang/python\", \"triton\": \"3.6.0\"}"
+RUN cd /opt/sglang-spark && python3 -B -m deploy.inside.selftest
 
 # `build` sets these; they change nothing above, so they cost no rebuild.
 ARG SOURCE=unknown

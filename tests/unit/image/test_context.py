@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import ast
 import os
 import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from deploy.image.order import check_repository
 from deploy.image.revision import web_address
 
 IMAGE = Image(repository="ghcr.io/me/image")
+PIN = "deploy/image/wheels/nccl-2.30.7/requirements.txt"
 TABLE = "configs/triton_3_5_0/E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8.json"
 
 
 @pytest.fixture
 def project(tmp_path: Path, root: Path) -> Path:
-    for part in ("configs", "patches", "deploy/inside", "deploy/image"):
+    for part in ("configs", "patches", "deploy/inside", "deploy/image", "deploy/kernels"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "deploy" / "__init__.py", tmp_path / "deploy")
     return tmp_path
@@ -44,12 +46,14 @@ def test_another_machine_gets_the_same_archive_and_reference(project: Path, root
     (project / "patches" / "__pycache__" / "x.pyc").write_bytes(b"x")
     (project / "patches" / ".manifest.json.swp").write_bytes(b"x")
     here, there = build_context(IMAGE, root), build_context(IMAGE, project)
-    assert here.archive() == there.archive()
+    assert here.archive().read() == there.archive().read()
     assert reference(IMAGE, here.recipe) == reference(IMAGE, there.recipe)
     assert recipe(IMAGE, root) == here.recipe
 
 
-@pytest.mark.parametrize("path", [TABLE, "patches/manifest.json", "deploy/inside/patch.py"])
+@pytest.mark.parametrize(
+    "path", [TABLE, "patches/manifest.json", "deploy/inside/patch.py", "deploy/kernels/memory.py", PIN]
+)
 def test_every_file_counts(project: Path, path: str) -> None:
     before = build_context(IMAGE, project).recipe
     (project / path).write_bytes((project / path).read_bytes() + b"\n")
@@ -75,7 +79,7 @@ def test_paths_modes_and_contents_cannot_be_confused() -> None:
 
 def test_the_archive_holds_the_files_in_order_and_nothing_of_this_machine(root: Path) -> None:
     context = build_context(IMAGE, root)
-    with tarfile.open(fileobj=io.BytesIO(context.archive())) as tar:
+    with tarfile.open(fileobj=context.archive()) as tar:
         entries = tar.getmembers()
         assert [entry.name for entry in entries] == sorted(context.files)
         assert {(entry.uid, entry.gid, entry.uname, entry.gname, entry.mtime) for entry in entries} == {
@@ -102,6 +106,42 @@ def test_no_table_for_this_triton_is_an_error_that_names_the_folder(root: Path) 
 def test_a_missing_part_of_the_project_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"patches/manifest\.json"):
         collect(IMAGE, lambda path: {"x": ContextFile(b"")} if path.startswith("configs") else {})
+
+
+def test_the_wheel_lies_beside_its_hashes_and_changes_no_recipe(root: Path, tmp_path: Path) -> None:
+    wheel = tmp_path / "nvidia_nccl_cu13-2.30.7-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    context = build_context(IMAGE, root)
+    with tarfile.open(fileobj=context.archive(wheel)) as tar:
+        assert tar.extractfile(str(Path(PIN).with_name(wheel.name))).read() == b"wheel"  # type: ignore[union-attr]
+    assert build_context(IMAGE, root).recipe == context.recipe
+
+
+def test_a_version_of_nccl_without_hashes_is_refused_with_those_that_have_them(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"9\.9\.9 is not pinned \(pinned: 2\.29\.3, 2\.30\.7\)") as caught:
+        build_context(IMAGE.model_copy(update={"nccl": "9.9.9"}), root)
+    assert "python -m deploy.image.nccl 9.9.9" in caught.value.hint
+
+
+def test_without_nccl_no_hashes_are_part_of_the_build(root: Path) -> None:
+    assert build_context(IMAGE.model_copy(update={"nccl": None}), root).pin is None
+
+
+def test_all_that_the_self_test_imports_is_in_the_image(root: Path) -> None:
+    """Every module of ours that is reached from deploy/inside, by its imports."""
+    carried = set(build_context(IMAGE, root).files)
+    waiting = [path for path in carried if path.startswith("deploy/inside/")]
+    assert waiting
+    for path in waiting:
+        for node in ast.walk(ast.parse((root / path).read_text(), feature_version=(3, 10))):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            rooms = module in ("deploy.inside", "deploy.kernels")
+            names = [f"{module}.{alias.name}" for alias in node.names] if rooms else [module] if module else []
+            for name in names:
+                needed = name.replace(".", "/") + ".py"
+                ours = name.startswith("deploy.")
+                assert needed in carried if ours else name.partition(".")[0] in sys.stdlib_module_names, name
+                waiting += [needed] if ours and needed not in waiting else []
 
 
 def test_a_link_is_refused(project: Path) -> None:

@@ -13,7 +13,8 @@ from deploy.cluster.load import load
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
 from deploy.image.context import recipe
-from deploy.image.dockerfile import labels, quoted, render, split_base
+from deploy.image.dockerfile import TREE, labels, quoted, render, split_base
+from deploy.inside.check import BuiltFor
 
 DIGEST = "sha256:" + "ab" * 32
 GOLDEN = {
@@ -45,8 +46,23 @@ def test_a_dockerfile_is_as_it_was_accepted(case: str, root: Path, request: pyte
 def test_only_classic_instructions_are_used() -> None:
     text = render(GOLDEN["stock"])
     words = {line.split()[0] for line in text.splitlines() if line and line[0] not in "# "}
-    assert words == {"FROM", "COPY", "RUN", "ARG", "LABEL"}
+    assert words == {"FROM", "COPY", "RUN", "ARG", "ENV", "LABEL"}
     assert not re.search(r"<<|--mount|--link|--chmod", text)
+
+
+def test_without_a_version_of_nccl_the_base_keeps_its_own() -> None:
+    text = render(GOLDEN["stock"].model_copy(update={"nccl": None}))
+    assert text.count("FROM ") == 1
+    assert "pip" not in text
+
+
+@pytest.mark.parametrize("sglang", ["0.5.4.post2", '0.5 "x" $HOME \\ \'', "0.5é"])
+def test_the_self_test_reads_what_the_image_was_built_for(sglang: str) -> None:
+    image = GOLDEN["stock"].model_copy(update={"sglang": sglang, "allow": ["unsafe-table"]})
+    line = next(line for line in render(image).splitlines() if line.startswith("ENV "))
+    name, _, value = line.removeprefix("ENV ").partition("=")
+    found = BuiltFor.read({name: re.sub(r"\\(.)", r"\1", value[1:-1])})
+    assert found == BuiltFor(sglang, "3.5.0", TREE, "2.30.7", "2.29.3", ("unsafe-table",))
 
 
 def test_a_pinned_base_is_labelled_with_its_digest_and_an_unpinned_one_is_not() -> None:
@@ -59,7 +75,8 @@ def test_an_allowance_is_passed_to_the_patcher_and_labelled_and_changes_the_reci
     stock, allowed = GOLDEN["stock"], GOLDEN["stock"].model_copy(update={"allow": ["unknown-base"] * 2})
     assert "--manifest patches --allow-unknown-base\n" in render(allowed)
     assert labels(allowed)["io.sglang-spark.allowed"] == "unknown-base"
-    assert "allow" not in render(stock)
+    assert "--allow" not in render(stock)
+    assert "allowed" not in render(stock)
     assert recipe(allowed, root) != recipe(stock, root)
 
 

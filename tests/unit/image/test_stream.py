@@ -46,8 +46,8 @@ def test_a_failing_step_is_named_with_its_last_lines_alone() -> None:
     message = caught.value.message
     assert message.startswith("the build failed at RUN second: returned a non-zero code: 1")
     assert "line 29" in message
-    assert "line 18" in message
-    assert "line 17" not in message
+    assert "line 6\n" in message
+    assert "line 5\n" not in message
     assert "of the first" not in message
 
 
