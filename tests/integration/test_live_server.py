@@ -49,13 +49,23 @@ def test_a_server_that_reads_tool_calls_wrongly_is_taken_down(lab: Lab, parser: 
     assert {line.split()[1] for line in lab.containers()} == {"exited"}
 
 
-def test_a_running_server_that_fails_the_probe_is_left_to_run_where_this_up_did_not_start_it(lab: Lab) -> None:
+FREEZE = """
+import os, pathlib
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    line = (folder / "cmdline").read_bytes()
+    if b"sglang.launch_server" in line and folder.name not in ("1", str(os.getpid())):
+        os.kill(int(folder.name), %s)
+"""
+
+
+def test_a_server_that_does_not_answer_is_left_to_run_by_an_up_that_did_not_start_it(lab: Lab) -> None:
     file = lab.cluster(2)
     lab.good("up", "--nodes", file)
-    lab.sh(0, "docker pause sglang-spark-lab-rank0")
+    lab.sh(0, f"docker exec --interactive sglang-spark-lab-rank0 python3 - <<'END'\n{FREEZE % 19}\nEND")
     done = lab.run("up", "--timeout", "3", "--nodes", file)
-    lab.sh(0, "docker unpause sglang-spark-lab-rank0")
+    lab.sh(0, f"docker exec --interactive sglang-spark-lab-rank0 python3 - <<'END'\n{FREEZE % 18}\nEND")
     assert done.returncode == 5, done.stderr
+    assert "not ready in time: rank 0" in done.stderr
     assert {line.split()[1] for line in lab.containers()} == {"running"}
 
 
