@@ -14,6 +14,7 @@ _OTHER = re.compile(
     r"and use MoE kernel config from (?P<used>.+?\.json)"
 )
 _DEFAULT = re.compile(r"Using default MoE kernel config\..*?Config file not found at (?P<wanted>.+?\.json)")
+_NONE = "Deterministic inference is enabled, using default MoE kernel config"
 MARK = "MoE kernel config"
 """What every such line holds, for a first sieve on the node."""
 
@@ -23,7 +24,8 @@ class TableUse:
     """One MoE shape of one rank. Folders are named `triton_X_Y_Z`.
 
     `name` is the file looked for, in the folder `wanted`; `used` is the folder that the table came from, empty for
-    SGLang's default; `down` the same for the `_down` table, empty where one table serves both GEMMs.
+    SGLang's default; `down` the same for the `_down` table, empty where one table serves both GEMMs. All are empty
+    where deterministic inference was asked for, which looks for none.
     """
 
     name: str
@@ -43,7 +45,7 @@ def read(lines: Iterable[str]) -> tuple[TableUse, ...]:
     """What a rank's lines say, a shape once; lines about other things are passed over."""
     looked: dict[str, tuple[str, str]] = {}
     for line in lines:
-        found = _lookup(line)
+        found = ("", "", "") if _NONE in line else _lookup(line)
         if found:
             looked.setdefault(found[0], found[1:])
     return tuple(_uses(looked))

@@ -69,6 +69,9 @@ def _finding(use: TableUse | None, ranks: tuple[int, ...], of: int, carried: Car
 
 
 def _trouble(use: TableUse, carried: Carried) -> Iterator[str]:
+    if not use.name:
+        yield "SGLang's default, since --enable-deterministic-inference takes no table"
+        return
     if not use.used:
         yield f"SGLang's default, for want of {use.name} in {use.wanted}"
     elif use.used != use.wanted:
@@ -101,6 +104,8 @@ def _differences(wanted: str, there: str) -> list[str]:
 
 
 def _cure(use: TableUse, carried: Carried) -> str:
+    if not use.name:
+        return "leave enable-deterministic-inference out of server, if speed matters more"
     if use.wanted != carried.folder and use.used != use.wanted:
         version = use.wanted.removeprefix("triton_").replace("_", ".")
         return f"set image.triton to {version}, which is what runs, and put the tables into configs/{use.wanted}/"

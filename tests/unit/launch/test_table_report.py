@@ -72,3 +72,10 @@ def test_a_rank_that_says_nothing_is_not_taken_for_good() -> None:
     assert [one.kind for one in found] == ["table", "unsaid"]
     assert found[1].trouble
     assert found[1].ranks == (1,)
+
+
+def test_deterministic_inference_is_the_reason_where_it_is_one() -> None:
+    found = one(TableUse("", "", ""))
+    assert (found.kind, found.level) == ("default", "warning")
+    assert "--enable-deterministic-inference" in found.text
+    assert found.cure
