@@ -88,7 +88,12 @@ def _expand(path: str, facts: NodeFacts) -> str:
 
 
 def secrets_file(cluster: Cluster, facts: NodeFacts) -> str:
-    return f"{facts.home}/.cache/sglang-spark/{cluster.name}.secrets.env"
+    return f"{facts.home}/{secrets_path(cluster.name)}"
+
+
+def secrets_path(cluster: str) -> str:
+    """Where a cluster's secrets lie on a node, below the home folder of the SSH user."""
+    return f".cache/sglang-spark/{cluster}.secrets.env"
 
 
 def difference(ranks: Sequence[Container], facts: Sequence[NodeFacts]) -> str:

@@ -177,3 +177,12 @@ def test_an_image_that_fails_its_self_test_is_refused_again_and_again(lab: Lab) 
         assert done.stderr.count("self-test: patches: ") == 2
         assert "hint: " in done.stderr
         assert lab.containers() == []
+
+
+def test_the_lab_s_status_is_json_for_scripts(lab: Lab) -> None:
+    found = json.loads(lab.good("lab", "status", "--json", "--dir", str(lab.folder)).stdout)["containers"]
+    assert [one["role"] for one in found] == ["registry", *["node"] * len(lab.fleet.nodes)]
+    assert [one["address"] for one in found[1:]] == [node.host for node in lab.fleet.nodes]
+    assert {one["state"] for one in found} == {"running"}
+    nothing = lab.run("lab", "status", "--json", "--dir", str(lab.folder / "nothing"))
+    assert (nothing.returncode, json.loads(nothing.stdout)["containers"]) == (1, [])

@@ -13,6 +13,7 @@ from deploy.cluster.load import load, parse
 from deploy.cluster.spec import Cluster
 from deploy.launch import plan
 from deploy.launch.node import NodeFacts, RunningRank
+from deploy.launch.takedown import takedown
 from tests.unit.launch.samples import DIGEST, GOLDEN, sparks
 
 IMAGE = f"ghcr.io/owner/sglang-spark-glm47@{DIGEST}"
@@ -130,6 +131,13 @@ def test_secrets_travel_as_input_and_never_as_arguments() -> None:
     assert MARK in prepare.stdin
     assert MARK not in repr(todo)
     assert MARK not in plan.describe(todo, cluster)
+
+
+def test_what_prepare_writes_is_what_down_forgets() -> None:
+    cluster = load(GOLDEN / "two-nodes" / "cluster.yaml").cluster
+    facts = sparks(cluster)
+    written = next(one for one in plan.up(cluster, IMAGE, facts, {"HF_TOKEN": MARK}).steps if one.title == "prepare")
+    assert f"{facts[0].home}/{takedown(cluster.name, 0).argv[-1]}" in written.commands[0].argv
 
 
 def test_a_secret_is_quoted_to_the_letter() -> None:
