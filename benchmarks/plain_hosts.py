@@ -22,10 +22,12 @@ echo "$*" >> "$STANDIN_STATE/calls"
 if [ -e "$STANDIN_STATE/fail-$1" ]; then cat "$STANDIN_STATE/fail-$1" >&2; exit 1; fi
 case "$1 $2" in
   "info "*) echo '{"ServerVersion":"stand-in","Runtimes":{"nvidia":{}}}' ;;
-  "image ls") [ -e "$STANDIN_STATE/no-image" ] || echo 'image stand-in DIGEST' ;;
+  "image ls") [ -e "$STANDIN_STATE/no-image" ] || echo 'image stand-in DIGEST self-tested' ;;
   "ps "*) [ -e "$STANDIN_STATE/started" ] && echo 0123456789ab ;;
+  "run --rm") if [ -e "$STANDIN_STATE/self-test" ]; then cat "$STANDIN_STATE/self-test"; exit 1; fi
+    echo '{"format":1,"passed":true,"checks":[]}' ;;
   "run "*) date +%s.%N > "$STANDIN_STATE/started"; echo 0123456789ab ;;
-  "logs "*) while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
+  "logs --follow") while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
   "inspect "*) echo '{"Running":false,"ExitCode":1,"OOMKilled":false,"Error":""}' ;;
   "rm "*|"kill "*|"stop "*) rm -f "$STANDIN_STATE/started" ;;
 esac

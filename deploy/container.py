@@ -39,6 +39,19 @@ def pull(reference: str) -> tuple[str, ...]:
     return ("docker", "pull", reference)
 
 
+SELF_TESTED = "self-tested"
+"""The tag that an image gets on a node where its self-test passed: the proof lies with the image and goes with it."""
+_SELF_TEST = """
+docker run --rm --network none --workdir /opt/sglang-spark --entrypoint python3 "$1" -m deploy.inside.selftest --json &&
+docker tag "$1" "$2"
+"""
+
+
+def self_test(image: str) -> tuple[str, ...]:
+    """Run the self-test of REPOSITORY@DIGEST, without GPU, network or secrets; print its JSON, keep that it passed."""
+    return ("sh", "-c", _SELF_TEST.strip(), "sh", image, f"{image.partition('@')[0]}:{SELF_TESTED}")
+
+
 def logs(name: str, *, follow: bool = False, tail: int | None = None) -> tuple[str, ...]:
     options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
     return ("docker", "logs", *options, name)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from deploy.cli import options
 from deploy.cli.output import follow, view
+
+if TYPE_CHECKING:
+    from deploy.cluster.load import Document
 
 
 @click.command()
@@ -16,35 +19,39 @@ from deploy.cli.output import follow, view
 @click.option("--timeout", default=1800.0, show_default=True, help="Seconds until every rank must be ready.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan; change nothing.")
 @click.option("--offline", is_flag=True, help="With --dry-run: contact no node, assume stock DGX Sparks.")
+@options.allow_unsafe
 @options.as_json
 @options.quiet
-def up(path: str, timeout: float, dry_run: bool, offline: bool, as_json: bool, quiet: bool) -> None:  # noqa: PLR0913
-    """Start the ranks, wait until every one is ready, and ask one question.
+def up(  # noqa: PLR0913
+    path: str, timeout: float, dry_run: bool, offline: bool, allow_unsafe: bool, as_json: bool, quiet: bool
+) -> None:
+    """Start the ranks, wait until every one is ready, and put the server to the test.
 
-    A second `up` with the same file changes nothing. Exit codes: 2 configuration, 3 image, 4 a node, 5 not ready.
+    A second `up` with the same file changes nothing. Exit codes: 2 configuration, 3 image, 4 a node, 5 not ready,
+    9 a kernel table that cannot run.
     """
     if offline and not dry_run:
         raise click.UsageError("--offline goes with --dry-run")
-    if dry_run:
-        _print_plan(path, offline=offline, as_json=as_json)
-        return
     from deploy.cluster.load import load
+    from deploy.workflow.gate import allowing_unsafe
+
+    document = allowing_unsafe(load(path), asked=allow_unsafe)
+    if dry_run:
+        _print_plan(document, offline=offline, as_json=as_json)
+        return
     from deploy.workflow.up import Options, up
 
-    document = load(path)
     with view(quiet=quiet, as_json=as_json) as shown:
         follow(up(document, os.environ, Options(timeout, options.holder("up"))), shown)
     if not quiet:
         click.echo(f"next: python build-and-deploy.py status --nodes {path}", err=True)
 
 
-def _print_plan(path: str, *, offline: bool, as_json: bool) -> None:
-    from deploy.cluster.load import load
+def _print_plan(document: Document, *, offline: bool, as_json: bool) -> None:
     from deploy.launch.plan import as_json as plan_json
     from deploy.launch.plan import describe
     from deploy.workflow.up import planned
 
-    document = load(path)
     plan = planned(document, os.environ, offline=offline)
     if offline:
         click.echo("assumed, not seen: stock DGX Sparks, and an image digest of zeros", err=True)

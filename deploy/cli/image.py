@@ -75,14 +75,17 @@ def _write(path: Path, text: str) -> None:
 @click.option("--push", "then_push", is_flag=True, help="Push it afterwards.")
 @click.option("--rebuild", is_flag=True, help="Build it even where it is there already.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be built; change nothing.")
+@options.allow_unsafe
 @options.quiet
-def build(path: str, then_push: bool, rebuild: bool, dry_run: bool, quiet: bool) -> None:
+def build(  # noqa: PLR0913
+    path: str, then_push: bool, rebuild: bool, dry_run: bool, allow_unsafe: bool, quiet: bool
+) -> None:
     """Build the image on top of the base, with the Docker Engine here.
 
     The same inputs give the same reference, and an image that is there already is not built again. Exit code 3 where
-    the build fails.
+    the build fails, 9 where a kernel table could not run.
     """
-    wanted = _order(path)
+    wanted = _order(path, allow_unsafe=allow_unsafe, gated=True)
     if dry_run:
         click.echo(_described(wanted))
         return
@@ -99,19 +102,24 @@ def build(path: str, then_push: bool, rebuild: bool, dry_run: bool, quiet: bool)
 
 @click.command()
 @options.nodes
+@options.allow_unsafe
 @options.quiet
-def push(path: str, quiet: bool) -> None:
+def push(path: str, allow_unsafe: bool, quiet: bool) -> None:
     """Push the image to its repository, with the credentials that Docker has for it. Exit code 3 where it fails."""
-    _push(_order(path), quiet=quiet)
+    _push(_order(path, allow_unsafe=allow_unsafe), quiet=quiet)
     if not quiet:
         click.echo(f"next: python build-and-deploy.py up --nodes {path}", err=True)
 
 
-def _order(path: str) -> Order:
+def _order(path: str, *, allow_unsafe: bool, gated: bool = False) -> Order:
     from deploy.cluster.load import load
     from deploy.image.order import order
+    from deploy.workflow.gate import allowing_unsafe, gate
 
-    return order(load(path).cluster.image, ROOT)
+    cluster = allowing_unsafe(load(path), asked=allow_unsafe).cluster
+    for what in gate(cluster, ROOT) if gated else ():
+        click.echo(f"warning: allowed by image.allow: {what}", err=True)
+    return order(cluster.image, ROOT)
 
 
 def _push(wanted: Order, *, quiet: bool) -> None:

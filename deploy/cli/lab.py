@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from deploy.cli import options
 from deploy.cli.output import follow, view
 
 _folder = click.option(
@@ -58,13 +60,17 @@ def down(folder: Path, caches: bool) -> None:
 
 @lab.command()
 @_folder
-def status(folder: Path) -> None:
-    """Show the lab's containers."""
+@options.as_json
+def status(folder: Path, as_json: bool) -> None:
+    """Show the lab's containers. Exit code 1 where there is no lab."""
     from deploy.lab.host import Host
     from deploy.lab.operation import find
 
     found = find(Host(), folder)
-    for one in found:
+    if as_json:
+        shown = [{"host": one.hostname, "role": one.role, "address": one.address, "state": one.state} for one in found]
+        click.echo(json.dumps({"lab": str(folder), "containers": shown}, indent=2))
+    for one in () if as_json else found:
         click.echo(f"{one.hostname:<10}{one.address:<17}{one.state}")
     if not found:
         click.echo(f"no lab in {folder}", err=True)

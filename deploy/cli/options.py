@@ -14,6 +14,11 @@ nodes = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
+allow_unsafe = click.option(
+    "--allow-unsafe",
+    is_flag=True,
+    help="Take kernel tables that cannot run; a label says so. The same as unsafe-table in image.allow.",
+)
 
 
 def holder(verb: str) -> str:

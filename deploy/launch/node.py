@@ -37,7 +37,8 @@ class RunningRank:
 class NodeFacts:
     """One node, as one round trip showed it. Memory and disk in bytes.
 
-    `images` are (repository, sha256:…) of what was made from the recipe asked for.
+    `images` are (repository, sha256:…) of what was made from the recipe asked for; `proven` are those of them whose
+    self-test passed on this node.
     """
 
     architecture: str = ""
@@ -53,11 +54,16 @@ class NodeFacts:
     disk_free: int = 0
     listening: frozenset[int] = frozenset()
     images: tuple[tuple[str, str], ...] = ()
+    proven: tuple[tuple[str, str], ...] = ()
     ranks: tuple[RunningRank, ...] = ()
 
     def digests(self, repository: str) -> set[str]:
         """The digests under which this node has the image of a repository; Docker leaves its hub's name out."""
-        return {digest for name, digest in self.images if name == repository.removeprefix("docker.io/")}
+        return _of(repository, self.images)
+
+    def self_tested(self, repository: str) -> set[str]:
+        """The digests under which an image of a repository has proven itself on this node."""
+        return _of(repository, self.proven)
 
     def interface(self, address: str) -> str:
         """The network interface that carries an IPv4 address, or an empty string."""
@@ -66,6 +72,10 @@ class NodeFacts:
     def rdma_for(self, address: str) -> tuple[Rdma, ...]:
         """The active RDMA ports whose RoCE v2 GID is this IPv4 address."""
         return tuple(port for port in self.rdma if port.address == address and port.state == "ACTIVE")
+
+
+def _of(repository: str, images: tuple[tuple[str, str], ...]) -> set[str]:
+    return {digest for name, digest in images if name == repository.removeprefix("docker.io/")}
 
 
 def assumed_spark(fabric: str) -> NodeFacts:

@@ -17,6 +17,9 @@ from deploy.launch.sglang import server_argv, server_port
 
 SECRETS_MOUNT = "/run/secrets/sglang-spark.env"
 PULL_TIMEOUT = 4 * 3600.0
+# Importing torch from a cold disk is most of it.
+SELF_TEST_TIMEOUT = 300.0
+SELF_TEST = "self-test"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -85,7 +88,12 @@ def _expand(path: str, facts: NodeFacts) -> str:
 
 
 def secrets_file(cluster: Cluster, facts: NodeFacts) -> str:
-    return f"{facts.home}/.cache/sglang-spark/{cluster.name}.secrets.env"
+    return f"{facts.home}/{secrets_path(cluster.name)}"
+
+
+def secrets_path(cluster: str) -> str:
+    """Where a cluster's secrets lie on a node, below the home folder of the SSH user."""
+    return f".cache/sglang-spark/{cluster}.secrets.env"
 
 
 def difference(ranks: Sequence[Container], facts: Sequence[NodeFacts]) -> str:
@@ -111,12 +119,18 @@ def _steps(
         for rank, one in enumerate(ranks)
         if digest not in facts[rank].digests(repository)
     }
+    proofs = {
+        rank: Command(container.self_test(one.image), timeout=SELF_TEST_TIMEOUT)
+        for rank, one in enumerate(ranks)
+        if digest not in facts[rank].self_tested(repository)
+    }
     old = {rank: tuple(one.container for one in node.ranks) for rank, node in enumerate(facts)}
     removals = {rank: Command(container.remove(*names)) for rank, names in old.items() if names}
     prepare = {rank: _prepare(cluster, facts[rank], secrets) for rank in range(len(ranks))}
     starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
-    steps = (Step("pull", pulls), Step("remove", removals), Step("prepare", prepare), Step("start", starts))
-    return (step for step in steps if step.commands)
+    # What runs goes only when what is to come has proven itself.
+    steps = (Step("pull", pulls), Step(SELF_TEST, proofs), Step("remove", removals))
+    return (step for step in (*steps, Step("prepare", prepare), Step("start", starts)) if step.commands)
 
 
 def _prepare(cluster: Cluster, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:

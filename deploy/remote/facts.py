@@ -42,6 +42,7 @@ def read(text: str) -> NodeFacts:
         disk_free=int(_first(lines, "disk_free") or 0) * 1024,
         listening=frozenset(int(value, 16) for value in lines.get("listening", ())),
         images=_images(lines),
+        proven=_images(lines, container.SELF_TESTED),
         ranks=tuple(_rank(json.loads(value)) for value in lines.get("container", ())),
     )
 
@@ -50,10 +51,12 @@ def _first(lines: Lines, key: str) -> str:
     return lines.get(key, [""])[0]
 
 
-def _images(lines: Lines) -> tuple[tuple[str, str], ...]:
-    """(repository, digest) of each image that was made from the recipe; an image without a digest was built there."""
-    found = dict.fromkeys(value.partition(" ")[::2] for value in lines.get("image", ()))
-    return tuple((name, digest) for name, digest in found if digest.startswith("sha256:"))
+def _images(lines: Lines, tag: str = "") -> tuple[tuple[str, str], ...]:
+    """(repository, digest) of each image of the recipe, or of those alone that have a tag; one without a digest was
+    built there."""
+    found = dict.fromkeys(tuple(value.split()) for value in lines.get("image", ()))
+    pairs = dict.fromkeys(words[:2] for words in found if not tag or words[2:] == (tag,))
+    return tuple((name, digest) for name, digest in pairs if digest.startswith("sha256:"))
 
 
 def _rdma(lines: Lines) -> Iterator[Rdma]:

@@ -6,7 +6,7 @@ echo "home $HOME"
 
 if info=$(docker info --format '{{json .}}' 2>&1); then
   echo "docker $info"
-  docker image ls --digests --filter "label=io.sglang-spark.recipe=$2" --format 'image {{.Repository}} {{.Digest}}'
+  docker image ls --digests --filter "label=io.sglang-spark.recipe=$2" --format 'image {{.Repository}} {{.Digest}} {{.Tag}}'
   ids=$(docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1")
   # shellcheck disable=SC2086
   [ -z "$ids" ] || docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy.cluster.load import Document
 from deploy.errors import ConfigError, RemoteError
+from deploy.launch.streamed import Call, Streamed
 from deploy.remote.execute import Fleet
 from deploy.workflow.ready import SMOKE_TIMEOUT, endpoint
 
@@ -38,31 +39,21 @@ def ask(document: Document, question: str, tools: list[Any], max_tokens: int) ->
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:
     """A blank line parts the thought from the answer; every call has a line of its own."""
-    calls: dict[int, dict[str, str]] = {}
-    speaking = ""
+    answer, speaking = Streamed(), ""
     for line in lines:
-        for kind, text in _texts(line, calls):
-            yield "\n\n" if speaking not in ("", kind) else ""
-            yield text
+        for kind, text in answer.take(line):
+            yield text if speaking in ("", kind) else f"\n\n{text}"
             speaking = kind
-    yield "\n" if calls and speaking else ""
-    for call in calls.values():
-        yield json.dumps({"name": call["name"], "arguments": json.loads(call["arguments"] or "{}")}) + "\n"
+        if answer.error:
+            raise RemoteError(f"the server answered: {answer.error}", "see `logs --rank 0`")
+    yield "\n" if answer.calls and speaking else ""
+    for call in answer.calls.values():
+        yield json.dumps({"name": call.name, "arguments": _arguments(call)}) + "\n"
 
 
-def _texts(line: str, calls: dict[int, dict[str, str]]) -> Iterator[tuple[str, str]]:
-    """(kind, text) of one event; pieces of tool calls are gathered by their index. Raises RemoteError."""
-    if not line.startswith("data: ") or line == "data: [DONE]":
-        return
-    chunk = json.loads(line.removeprefix("data: "))
-    if "error" in chunk:
-        raise RemoteError(f"the server answered: {chunk['error']}", "see `logs --rank 0`")
-    for delta in (choice["delta"] for choice in chunk.get("choices", ())):
-        for kind in ("reasoning_content", "content"):
-            if delta.get(kind):
-                yield kind, str(delta[kind])
-        for piece in delta.get("tool_calls") or ():
-            call = calls.setdefault(piece["index"], {"name": "", "arguments": ""})
-            function = piece.get("function") or {}
-            call["name"] += function.get("name") or ""
-            call["arguments"] += function.get("arguments") or ""
+def _arguments(call: Call) -> Any:
+    try:
+        return json.loads(call.arguments or "{}")
+    except ValueError:
+        hint = "if max_tokens did not end it, the server's tool-call parser is at fault: run `up` again, which tests it"
+        raise RemoteError(f"the arguments of {call.name} are no JSON: {call.arguments!r}", hint) from None

@@ -15,8 +15,10 @@ from deploy.event import LogLine
 from deploy.launch.node import NodeFacts
 from deploy.launch.plan import rank_name
 from deploy.remote import facts as probe
+from deploy.remote import live
 from deploy.remote.execute import Fleet
 from deploy.report import ClusterStatus, RankStatus
+from deploy.workflow.probe import look
 from deploy.workflow.ready import FOREVER, HEALTH_TIMEOUT, endpoint
 
 
@@ -25,7 +27,7 @@ def status(document: Document) -> ClusterStatus:
     cluster = document.cluster
     with closing(Fleet(cluster)) as fleet:
         refused = fleet.reach()
-        results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name)))
+        results = fleet.each(dict.fromkeys(fleet.ranks, live.command_with_facts(cluster.name)))
         health = {rank: fleet.call(lambda rank=rank: _health(fleet, document, rank)) for rank in fleet.ranks}  # type: ignore[misc]
         ranks = []
         for rank, node in enumerate(cluster.nodes):
@@ -35,7 +37,9 @@ def status(document: Document) -> ClusterStatus:
                 ranks.append(RankStatus(rank, node.host, "unknown", results[rank].tail(1)))
             else:
                 ranks.append(_rank(rank, node.host, probe.read(results[rank].stdout), health[rank]))
-    return ClusterStatus(cluster.name, tuple(ranks))
+    running = {one.rank for one in ranks if one.state == "running"}
+    looked = look(cluster, {rank: result for rank, result in results.items() if rank in running})
+    return ClusterStatus(cluster.name, tuple(ranks), looked.tables, looked.nccl)
 
 
 def _health(fleet: Fleet, document: Document, rank: int) -> str:

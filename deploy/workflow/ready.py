@@ -1,4 +1,4 @@
-"""From started to serving: logs followed, health asked, one real generation at the end."""
+"""From started to ready: logs followed and health asked, until every rank answers. Asks for no text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy import container
 from deploy.cluster.spec import Cluster
 from deploy.command import Command
 from deploy.errors import NotReadyError
-from deploy.event import Event, Note, RankPhase
+from deploy.event import Event, RankPhase
 from deploy.launch.gang import Gang, verdict
 from deploy.launch.health import Gone, Healthy, Line, Observation
 from deploy.launch.plan import Plan
@@ -102,26 +102,3 @@ def _ask_health(fleet: Fleet, cluster: Cluster, rank: int, seen: queue.Queue[Obs
             seen.put(Healthy(rank))
             return
         time.sleep(POLL)
-
-
-def smoke_test(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
-    """One real generation. Raises NotReadyError where the answer is missing or is one character over and over."""
-    yield Note("asking one question; the first one compiles kernels and may take two minutes")
-    messages = [{"role": "user", "content": "Name three colours."}]
-    body = {"model": cluster.model.path, "messages": messages, "max_tokens": 32, "temperature": 0}
-    answer = endpoint(fleet, cluster, 0).post("/v1/chat/completions", body, SMOKE_TIMEOUT)
-    text = _text(answer.body) if answer.ok else ""
-    if not answer.ok:
-        raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", "see logs")
-    if len(set(text.split())) == 0 or (len(text) > 3 and len(set(text)) == 1):
-        raise NotReadyError(f"{cluster.name}: rank 0 answered garbage: {text[:60]!r}", "the kernels may be wrong")
-    yield Note(f"answer: {text.strip()[:100]!r}")
-
-
-def _text(body: str) -> str:
-    """All that was generated, thinking included."""
-    try:
-        message = json.loads(body)["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError):
-        return ""
-    return " ".join(str(message[key]) for key in ("reasoning_content", "content") if message.get(key))

@@ -15,14 +15,18 @@ from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
 from deploy.image.engine import resolve
 from deploy.launch import fit, plan
+from deploy.launch.finding import shared
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
+from deploy.launch.selftest import judge
 from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
-from deploy.workflow.asked import Wanted, checked, secrets, wanted_image
-from deploy.workflow.ready import smoke_test, wait_until_ready
+from deploy.workflow.asked import ROOT, Wanted, checked, secrets, wanted_image
+from deploy.workflow.gate import gate
+from deploy.workflow.probe import prove
+from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
 
@@ -41,6 +45,8 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
     wanted = wanted_image(cluster.image)
     with closing(Fleet(cluster)) as fleet:
         fleet.open()
+        for what in gate(cluster, ROOT):
+            yield Note(f"allowed by image.allow: {what}", "warning")
         # Each node goes from login to lock to facts at its own pace.
         with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
             seen = understood(fleet, cluster, results)
@@ -52,6 +58,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
     """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
     cluster, hidden = checked(document), secrets(document, environ)
+    gate(cluster, ROOT)
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
@@ -92,8 +99,10 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
             begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
         yield from wait_until_ready(fleet, cluster, todo, options.timeout)
-        yield from smoke_test(fleet, cluster)
+        yield from prove(fleet, cluster)
     except NotReadyError:
+        if not begun:
+            raise
         yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
         _undo(fleet, {rank: Command(container.kill(name)) for rank, name in enumerate(todo.containers)})
         raise
@@ -117,7 +126,21 @@ def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
         going = bool(wait(running.values(), timeout=0.5).not_done)
         for rank, (done, layers) in sorted(meter.layers.items()):
             yield Progress(f"pull on {fleet.nodes[rank].host}", done, layers, "layers")
+    if step.title == plan.SELF_TEST:
+        yield from _proven(fleet, {rank: future.result() for rank, future in running.items()})
     fleet.finish(running)
+
+
+def _proven(fleet: Fleet, results: Mapping[int, Result]) -> Iterator[Event]:
+    """What the self-tests said. Raises one RemoteError with every node whose image failed, and what it failed."""
+    proofs = {rank: judge(result) for rank, result in results.items()}
+    failed = {rank: f"self-test: {proof.problem}" for rank, proof in proofs.items() if proof.problem}
+    if failed:
+        raise fleet.error(failed, "; ".join(dict.fromkeys(proofs[rank].hint for rank in failed)))
+    for summary, ranks in shared({rank: (proof.summary,) for rank, proof in proofs.items()}):
+        yield Note(f"self-test on {', '.join(fleet.nodes[rank].host for rank in ranks)}: {summary}")
+    for what, _ in shared({rank: proof.allowed for rank, proof in proofs.items()}):
+        yield Note(f"self-test: allowed on request: {what}", "warning")
 
 
 class PullMeter:

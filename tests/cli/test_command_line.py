@@ -91,7 +91,7 @@ def test_the_offline_plan_is_marked_as_assumed_and_contacts_nobody(root: Path) -
     assert done.returncode == 0, done.stderr
     assert "assumed, not seen" in done.stderr
     plan = json.loads(done.stdout)
-    assert [step["step"] for step in plan["steps"]] == ["pull", "prepare", "start"]
+    assert [step["step"] for step in plan["steps"]] == ["pull", "self-test", "prepare", "start"]
     assert sorted(plan["steps"][-1]["ranks"]) == ["0", "1", "2", "3"]
 
 

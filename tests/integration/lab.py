@@ -20,13 +20,14 @@ from deploy.remote.execute import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
-SUBNET = "172.31.247.0/24"
-NODES = 8
+# Set where several labs run side by side on one machine.
+SUBNET = os.environ.get("TEST_LAB_SUBNET", "172.31.247.0/24")
+NODES = int(os.environ.get("TEST_LAB_NODES", "8"))
 
 
 @dataclass
 class Lab:
-    """Eight nodes and a registry; clusters of any size are described on the first of them."""
+    """Nodes and a registry; clusters of any size are described on the first of them."""
 
     folder: Path
     fleet: Fleet

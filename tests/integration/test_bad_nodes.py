@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -103,6 +104,21 @@ def test_a_full_disk_while_pulling_is_told_and_nothing_starts(light: Hosts) -> N
     assert "no space left on device" in done.stderr
     assert "hint: make room on the node" in done.stderr
     assert not [call for host in light.hosts for call in host.calls() if call.startswith("run")]
+
+
+def test_an_image_that_fails_its_self_test_is_told_by_node_and_check_and_nothing_starts(light: Hosts) -> None:
+    failed = {"id": "nccl.loaded", "outcome": "failed", "seen": "2.28.3", "needed": "2.29.3", "hint": "set image.nccl"}
+    for host in light.hosts[1:]:
+        (host.state / "no-image").touch()
+    for host in light.hosts[1:3]:
+        (host.state / "self-test").write_text(json.dumps({"format": 1, "passed": False, "checks": [failed]}))
+    done = run(light, "up", "--nodes", str(light.cluster_yaml(4)))
+    assert done.returncode == 4
+    assert "2 of 4 nodes failed" in done.stderr
+    for number in (2, 3):
+        assert f"127.0.1.{number}: self-test: nccl.loaded: 2.28.3, needed: 2.29.3" in done.stderr
+    assert "hint: set image.nccl" in done.stderr
+    assert not [call for host in light.hosts for call in host.calls() if call.startswith("run --detach")]
 
 
 def test_a_failing_start_takes_the_others_back(light: Hosts) -> None:

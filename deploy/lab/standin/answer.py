@@ -13,9 +13,13 @@ BETWEEN = {"glm47": "", "glm45": "\n", "glm": "\n"}
 THOUGHT = "The stand-in has no model to think with."
 
 
+# One token each in GLM's own vocabulary; SGLang 0.5.4's glm45 parser relies on that.
+MARK = r"</?(?:tool_call|arg_key|arg_value|think)>"
+
+
 def tokens(text: str) -> list[str]:
     """Text in pieces of about a token's length; joined they give the text again."""
-    return re.findall(r"\s*\w{1,6}|\s*[^\w\s]|\s+", text)
+    return re.findall(rf"{MARK}|\s*\w{{1,6}}|\s*(?!{MARK})[^\w\s]|\s+", text)
 
 
 def limited(pieces: list[str], most: int | None, ignore_end: bool) -> tuple[list[str], str]:

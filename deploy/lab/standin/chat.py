@@ -12,7 +12,7 @@ from sglang.srt.entrypoints.openai import protocol
 from .answer import BETWEEN, THOUGHT, arguments, call, called, content, limited, sentence, spoken, tokens
 from .arguments import Launch
 from .generation import Scheduler
-from .parsers import Pieces, Thinking, chat_request
+from .parsers import Pieces, Thinking, chat_request, parser
 from .settings import Settings
 
 
@@ -22,6 +22,7 @@ class Chat:
     def __init__(self, told: Launch, settings: Settings, scheduler: Scheduler) -> None:
         self.told, self.settings, self.scheduler = told, settings, scheduler
         self.thinking = Thinking(told.tree, told.args.reasoning_parser)
+        self.parser = parser(settings, told.args.tool_call_parser)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any] | Iterator[str]:
         """The response to a request, or its stream of events; ValueError where the request is none."""
@@ -42,7 +43,7 @@ class Exchange:
         self.tokens, self.finish = limited(tokens(self.text()), most, self.request.ignore_eos)
         self.calls = 0
         args, thinks = chat.told.args, chat.thinking(self.request)
-        self.pieces = Pieces(args.reasoning_parser, thinks, args.tool_call_parser, self.request)
+        self.pieces = Pieces(args.reasoning_parser, thinks, chat.parser, self.request)
 
     def text(self) -> str:
         """What the model would have written: a thought, unless that is switched off, then calls or a sentence."""

@@ -15,6 +15,8 @@ from sglang.srt.function_call.function_call_parser import FunctionCallParser
 from sglang.srt.function_call.json_array_parser import JsonArrayParser
 from sglang.srt.parser.reasoning_parser import ReasoningParser
 
+from .settings import Settings
+
 SERVING = "srt/entrypoints/openai/serving_chat.py"
 THINKING = "_get_enable_thinking_from_request"
 
@@ -100,10 +102,15 @@ class Pieces:
         return (last, left) if left else None
 
 
-def parse_call(body: dict[str, Any]) -> dict[str, Any]:
+def parser(settings: Settings, named: str | None) -> str | None:
+    """The tool-call parser that is used where `named` is asked for: a lab may serve with a wrong one, or with none."""
+    return None if settings.parser == "none" else settings.parser or named
+
+
+def parse_call(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The answer of /parse_function_call."""
-    tools = [protocol.Tool(**tool) for tool in body.get("tools", [])]
-    text, calls = FunctionCallParser(tools, body["tool_call_parser"]).parse_non_stream(body["text"])
+    tools, name = [protocol.Tool(**tool) for tool in body.get("tools", [])], body["tool_call_parser"]
+    text, calls = FunctionCallParser(tools, parser(settings, name) or name).parse_non_stream(body["text"])
     return {"normal_text": text, "calls": [call.model_dump() for call in calls]}
 
 

@@ -39,7 +39,7 @@ class Service:
         api.add("POST", "/generate", self.generate)
         api.add("POST", "/v1/completions", self.complete)
         api.add("POST", "/v1/chat/completions", lambda body: (200, chat.answer(body)))
-        api.add("POST", "/parse_function_call", lambda body: (200, parsers.parse_call(body)))
+        api.add("POST", "/parse_function_call", lambda body: (200, parsers.parse_call(body, self.settings)))
         api.add("POST", "/separate_reasoning", lambda body: (200, parsers.separate(body)))
 
     def health(self) -> int:

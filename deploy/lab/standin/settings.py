@@ -4,6 +4,7 @@ STANDIN_LOAD_SECONDS       from joined to ready, in seconds (3)
 STANDIN_TOKENS_PER_SECOND  of one request (200)
 STANDIN_TEXT               what it answers, in place of its own sentence
 STANDIN_THINK              1: thinks before every answer, also where the request does not ask for it
+STANDIN_PARSER             reads calls with this parser of the tree in place of the flags' own; none: reads no call
 STANDIN_DIE_AT             PHASE[:RANK][:EXIT CODE] or after:SECONDS[:RANK][:EXIT CODE]; every rank, code 1
 STANDIN_HANG_AT            PHASE[:RANK] or after:SECONDS[:RANK]; lives on and does nothing more with the others
 STANDIN_HEALTH_TIMEOUT     seconds until /health says 503 when the ranks do not answer (20)
@@ -47,6 +48,7 @@ class Settings:
     tokens_per_second: float = 200
     text: str = ""
     think: bool = False
+    parser: str = ""
     die: Fault | None = None
     hang: Fault | None = None
     health_timeout: float = 20
@@ -73,6 +75,7 @@ def settings(environ: Mapping[str, str], rank: int) -> Settings:
         tokens_per_second=number("TOKENS_PER_SECOND", 200),
         text=environ.get("STANDIN_TEXT", ""),
         think=environ.get("STANDIN_THINK") == "1",
+        parser=environ.get("STANDIN_PARSER", ""),
         die=fault(environ.get("STANDIN_DIE_AT", ""), rank),
         hang=fault(environ.get("STANDIN_HANG_AT", ""), rank),
         health_timeout=number("HEALTH_TIMEOUT", 20),

@@ -13,6 +13,7 @@ from deploy.cluster.load import load, parse
 from deploy.cluster.spec import Cluster
 from deploy.launch import plan
 from deploy.launch.node import NodeFacts, RunningRank
+from deploy.launch.takedown import takedown
 from tests.unit.launch.samples import DIGEST, GOLDEN, sparks
 
 IMAGE = f"ghcr.io/owner/sglang-spark-glm47@{DIGEST}"
@@ -54,7 +55,32 @@ def test_every_step_reaches_every_node_that_needs_it() -> None:
     facts[1] = replace(facts[1], images=(("ghcr.io/other/name", DIGEST),))
     facts[2] = replace(facts[2], images=(("ghcr.io/owner/sglang-spark-glm47", DIGEST),))
     steps = {step.title: sorted(step.commands) for step in plan.up(cluster, IMAGE, facts, {}).steps}
-    assert steps == {"pull": [0, 1, 3], "prepare": [0, 1, 2, 3], "start": [0, 1, 2, 3]}
+    assert steps == {"pull": [0, 1, 3], **{key: [0, 1, 2, 3] for key in ("self-test", "prepare", "start")}}
+
+
+def test_an_image_proves_itself_once_on_each_node_and_before_anything_is_removed() -> None:
+    cluster = four()
+    facts = running(cluster, sparks(cluster), launch="other")
+    image = ("ghcr.io/owner/sglang-spark-glm47", DIGEST)
+    facts[1] = replace(facts[1], images=(image,), proven=(image,))
+    facts[2] = replace(facts[2], images=(image,))
+    facts[3] = replace(facts[3], images=(image,), proven=((image[0], "sha256:other"),))
+    steps = plan.up(cluster, IMAGE, facts, {}).steps
+    assert [step.title for step in steps] == ["pull", "self-test", "remove", "prepare", "start"]
+    assert sorted(steps[0].commands) == [0]
+    assert sorted(steps[1].commands) == [0, 2, 3]
+
+
+def test_the_self_test_gets_neither_gpu_nor_network_nor_secret() -> None:
+    cluster = load(GOLDEN / "two-nodes" / "cluster.yaml").cluster
+    step = next(
+        one for one in plan.up(cluster, IMAGE, sparks(cluster), {"HF_TOKEN": MARK}).steps if one.title == "self-test"
+    )
+    command = step.commands[0]
+    assert command.argv[-2:] == (IMAGE, "ghcr.io/owner/sglang-spark-glm47:self-tested")
+    assert "--network none" in str(command)
+    assert not any(word in str(command) for word in ("--gpus", "--env", "--volume", "HF_TOKEN"))
+    assert command.stdin == ""
 
 
 def test_a_single_node_gets_no_rendezvous() -> None:
@@ -105,6 +131,13 @@ def test_secrets_travel_as_input_and_never_as_arguments() -> None:
     assert MARK in prepare.stdin
     assert MARK not in repr(todo)
     assert MARK not in plan.describe(todo, cluster)
+
+
+def test_what_prepare_writes_is_what_down_forgets() -> None:
+    cluster = load(GOLDEN / "two-nodes" / "cluster.yaml").cluster
+    facts = sparks(cluster)
+    written = next(one for one in plan.up(cluster, IMAGE, facts, {"HF_TOKEN": MARK}).steps if one.title == "prepare")
+    assert f"{facts[0].home}/{takedown(cluster.name, 0).argv[-1]}" in written.commands[0].argv
 
 
 def test_a_secret_is_quoted_to_the_letter() -> None:

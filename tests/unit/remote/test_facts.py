@@ -64,6 +64,16 @@ def test_images_of_the_recipe_are_known_by_digest() -> None:
     assert read(listed).digests("x/y") == set()
 
 
+def test_an_image_has_proven_itself_under_the_tag_that_says_so() -> None:
+    listed = (
+        "image a/b sha256:11 <none>\nimage a/b sha256:22 self-tested\nimage a/b sha256:22 0.5.4-abc\n"
+        "image c/d sha256:33 not-self-tested\nimage a/b <none> self-tested"
+    )
+    assert read(listed).images == (("a/b", "sha256:11"), ("a/b", "sha256:22"), ("c/d", "sha256:33"))
+    assert read(listed).self_tested("docker.io/a/b") == {"sha256:22"}
+    assert read(listed).self_tested("c/d") == set()
+
+
 def test_a_dead_rank_is_read_with_its_end() -> None:
     (rank,) = read("container " + json.dumps(CONTAINER)).ranks
     assert rank == RunningRank(

@@ -88,3 +88,12 @@ def test_arguments_come_from_the_prompt() -> None:
 def test_every_type_of_a_schema_gets_a_value(schema: dict[str, Any], expected: Any) -> None:
     function = {"name": "f", "parameters": {"properties": {"it": schema}}}
     assert arguments(function, "it is not blue in Rome and Oslo at 2.5") == {"it": expected}
+
+
+def test_markup_is_one_token_as_in_the_model_s_vocabulary() -> None:
+    text = "Well.\n<tool_call>f<arg_key>a</arg_key>\n<arg_value>x < y</arg_value></tool_call></think>"
+    pieces = tokens(text)
+    assert "".join(pieces) == text
+    assert {"<tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "</tool_call>", "</think>"} <= set(
+        pieces
+    )
