@@ -74,7 +74,6 @@ class CallScanner:
         else:
             self._give_up(len(self._tokens))
         self._say(gap)
-        self._state = self._in_text
         return self._taken()
 
     def _cut(self, text: str) -> None:
@@ -90,19 +89,16 @@ class CallScanner:
 
     def _release(self) -> None:
         """Give out what can no longer become a call, without waiting for the next tag."""
-        if self._state == self._in_text:
-            self._say(self._take_gap())
-            if self._edge and not OPEN.startswith(self._edge):
-                self._say(self._edge)
-                self._edge = ""
-            return
         gap = self._take_gap()
-        if self._hopeless(gap):
+        if self._state != self._in_text and self._hopeless(gap):
             self._give_up(len(self._tokens))
-            self._say(gap)
-            self._state = self._in_text
-        else:
+        if self._state != self._in_text:
             self._gap.append(gap)
+            return
+        self._say(gap)
+        if not OPEN.startswith(self._edge):
+            self._say(self._edge)
+            self._edge = ""
 
     def _hopeless(self, gap: str) -> bool:
         """Whether no call can have this where a name, a key or the blank between a key and its value is due."""

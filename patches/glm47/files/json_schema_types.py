@@ -25,7 +25,7 @@ _HINTS = {
     "minimum": "number",
     "maximum": "number",
 }
-_OPEN = frozenset({"still being read"})
+_OPEN = frozenset({"a reference to itself"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def admitted(schema: Any, root: Any) -> Admitted:
     """All that a schema admits; references point into `root`."""
     reader = _Reader(root)
     try:
-        return Admitted(reader.types(schema), tuple(reader.literals(schema)))
+        types = reader.types(schema)
+        return Admitted(None if types is _OPEN else types, tuple(reader.literals(schema)))
     except RecursionError:
         return ANYTHING
 
@@ -78,6 +79,7 @@ class _Reader:
         self._read: dict[int, frozenset[str] | None] = {}
 
     def types(self, schema: Any) -> frozenset[str] | None:
+        """The types of a schema, _OPEN inside itself; None where it says nothing."""
         if not isinstance(schema, dict):
             return None
         if id(schema) not in self._read:
@@ -91,6 +93,8 @@ class _Reader:
         parts += [self.types(part) for part in [self._target(schema), *_listed(schema, "allOf")]]
         parts += [self._union(_listed(schema, key)) for key in ("anyOf", "oneOf")]
         said = [part for part in parts if part is not None and part is not _OPEN]
+        if not said and _OPEN in parts:
+            return _OPEN
         types = frozenset.intersection(*said) if said else _hinted(schema)
         if types and schema.get("nullable") is True:
             types |= {"null"}
@@ -137,7 +141,7 @@ class _Reader:
         found = [properties[key] for properties in named if key in properties]
         if not found:
             found = [part.get("additionalProperties") for part in parts]
-        return [one for one in found if self.types(one)]
+        return [one for one in found if self.types(one) not in (None, _OPEN)]
 
 
 def _named(name: Any) -> frozenset[str] | None:

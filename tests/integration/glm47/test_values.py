@@ -1,219 +1,140 @@
-"""The glm47 detector inside SGLang's own, patched trees: a stream says what the finished text says."""
+"""What stands in the arguments of a call: limits, settings and the books that SGLang's serving layer reads."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
-import time
-import types
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from deploy.image import patch
-from tests.integration.trees import VERSIONS, unpack
+from tests.integration.glm47.tree import Sglang, call, cut
 
 pytestmark = pytest.mark.integration
-PROPERTIES = {
-    "city": {"type": "string"},
-    "days": {"type": "integer"},
-    "exact": {"type": "boolean"},
-    "where": {"type": "object"},
-    "tags": {"type": "array"},
-    "unit": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-    "any": {},
-}
 
 
-class Sglang:
-    """What a test needs of one imported tree."""
-
-    def __init__(self) -> None:
-        parser = importlib.import_module("sglang.srt.function_call.function_call_parser")
-        protocol = importlib.import_module("sglang.srt.entrypoints.openai.protocol")
-        self.parser = parser.FunctionCallParser
-        self.detector = self.parser.ToolCallParserEnum["glm47"]
-        shapes = {"weather": {"type": "object", "properties": PROPERTIES}, "now": None, "odd": {"properties": []}}
-        self.tools = [protocol.Tool(function={"name": name, "parameters": shape}) for name, shape in shapes.items()]
-
-    def at_once(self, text: str) -> tuple[str, list[tuple[str | None, str]]]:
-        result = self.detector().detect_and_parse(text, self.tools)
-        assert [call.tool_index for call in result.calls] == list(range(len(result.calls)))
-        return result.normal_text, [(call.name, call.parameters) for call in result.calls]
-
-    def in_pieces(self, pieces: list[str]) -> tuple[str, list[tuple[str | None, str]]]:
-        """As a client puts it together: names open calls, arguments are appended to the call of their index."""
-        detector, text, calls = self.detector(), "", []
-        for piece in pieces:
-            result = detector.parse_streaming_increment(piece, self.tools)
-            text += result.normal_text
-            for part in result.calls:
-                if part.name:
-                    assert part.tool_index == len(calls)
-                    calls.append((part.name, ""))
-                name, arguments = calls[part.tool_index]
-                calls[part.tool_index] = (name, arguments + part.parameters)
-        assert detector.streamed_args_for_tool == [arguments for _, arguments in calls]
-        assert [call["arguments"] for call in detector.prev_tool_call_arr] == [json.loads(a) for _, a in calls]
-        return text, calls
+def argument(sglang: Sglang, schema: Any, text: str) -> Any:
+    """The value of the argument `a` of this schema, written as `text`; the same whole and streamed."""
+    tools = sglang.tools({"f": {"type": "object", "properties": {"a": schema}}})
+    written = call("f", a=text)
+    answer = sglang.whole(written, tools)
+    assert sglang.streamed(cut(written, 7), tools) == answer
+    ((_, arguments),) = answer[1]
+    return json.loads(arguments)["a"]
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def sglang(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sglang]:
-    """A patched tree, imported without the rest of SGLang: the two package modules that want a GPU are stood in for."""
-    tree = unpack(request.param, tmp_path_factory.mktemp("tree"))
-    root = Path(__file__).resolve().parents[2]
-    assert patch.main(["apply", str(tree), "--manifest", str(root / "patches")]) == 0
-    package, tools = types.ModuleType("sglang"), types.ModuleType("sglang.utils")
-    package.__path__ = [str(tree / "sglang")]
-    tools.convert_json_schema_to_str = json.dumps  # type: ignore[attr-defined]
-    sys.modules |= {"sglang": package, "sglang.utils": tools}
-    try:
-        yield Sglang()
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "sglang"]:
-            del sys.modules[name]
+@pytest.mark.parametrize("opening", ["[", '{"a":', "(", "[{"])
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+@pytest.mark.parametrize("schema", [{"type": "array"}, {}, {"type": ["string", "object", "array"]}])
+def test_what_is_nested_too_deep_stays_text(sglang: Sglang, opening: str, depth: int, schema: Any) -> None:
+    text = opening * depth + "1" + {"[": "]", '{"a":': "}", "(": ")", "[{": "}]"}[opening] * depth
+    assert argument(sglang, schema, text) == text
 
 
-def call(name: str, **arguments: str) -> str:
-    inside = "".join(f"<arg_key>{k}</arg_key><arg_value>{v}</arg_value>" for k, v in arguments.items())
-    return f"<tool_call>{name}{inside}</tool_call>"
+@pytest.mark.parametrize("depth", [1, 100, 200])
+def test_what_is_nested_less_deep_is_a_value(sglang: Sglang, depth: int) -> None:
+    text = "[" * depth + '"[[["' + "]" * depth
+    assert argument(sglang, {"type": "array"}, text) == json.loads(text)
 
 
-TAGS = ["<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"]
-WORDS = [
-    "weather",
-    "now",
-    "ghost",
-    *PROPERTIES,
-    "3",
-    "1.50",
-    "true",
-    "True",
-    "null",
-    "NaN",
-    "1e999",
-    '{"a": [1]}',
-    '"q"',
-]
-FRAGMENTS = [*TAGS, *WORDS, "\\", "<", "</", " ", "\n", "é", "\\ud800", "hello"]
-VALUES = st.text(alphabet=st.sampled_from(list('a<>/"\\ \n\té0{}[]:,')), max_size=12)
-CALLS = st.builds(
-    lambda name, arguments: call(name, **arguments),
-    st.sampled_from(["weather", "now", "ghost", "odd"]),
-    st.dictionaries(st.sampled_from([*PROPERTIES, "extra"]), VALUES, max_size=4),
-)
-TEXTS = st.one_of(
-    st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join),
-    st.lists(st.one_of(CALLS, CALLS, st.sampled_from(["\n", " ", "I will look.", "a < b", "<tool"])), max_size=6).map(
-        "".join
-    ),
-)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=TEXTS, data=st.data())
-def test_a_stream_says_what_the_whole_text_says(sglang: Sglang, text: str, data: st.DataObject) -> None:
-    expected = sglang.at_once(text)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=20)))
-    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert sglang.in_pieces(pieces) == expected
-    assert sglang.in_pieces(list(text)) == expected
-
-
-def test_every_single_cut_of_two_calls_gives_the_same(sglang: Sglang) -> None:
-    text = "Let me see.\n" + call("weather", city="Paris <", days="3") + "\n" + call("now") + "Done <b>"
-    expected = sglang.at_once(text)
-    assert expected == ("Let me see.\nDone <b>", [("weather", '{"city": "Paris <", "days": 3}'), ("now", "{}")])
-    for cut in range(len(text) + 1):
-        assert sglang.in_pieces([text[:cut], text[cut:]]) == expected
+def test_many_brackets_side_by_side_are_not_deep(sglang: Sglang) -> None:
+    text = "[" + ", ".join(["[]", '"["'] * 500) + "]"
+    assert argument(sglang, {"type": "array"}, text) == json.loads(text)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("city", " 007\n", " 007\n"),
-        ("city", "1.50", "1.50"),
-        ("city", "true", "true"),
-        ("city", 'C:\\temp "x"', 'C:\\temp "x"'),
-        ("days", "3", 3),
-        ("days", "three", "three"),
-        ("exact", "true", True),
-        ("where", '{"a": {"b": [1, null]}}', {"a": {"b": [1, None]}}),
-        ("tags", "\n[1, 2]\n", [1, 2]),
-        ("unit", "null", None),
-        ("unit", "5", "5"),
-        ("any", "5", 5),
-        ("any", "plain", "plain"),
-        ("any", "NaN", "NaN"),
-        ("any", "1e999", "1e999"),
-        ("any", '"\\ud800"', '"\\ud800"'),
-        ("any", "[" * 100_000, "[" * 100_000),
-        ("extra", '{"k":1}', {"k": 1}),
-    ],
+    "text",
+    ["{1, 2}", "[b'x']", "[1j]", "{**{}}", "[print]", "[1_000, 0x]", "{'a': nan}", "[1e999]", "['a' 'b'", "{'\x00'}"],
 )
-def test_a_value_becomes_what_its_schema_says(sglang: Sglang, key: str, value: str, expected: Any) -> None:
-    _, calls = sglang.at_once(call("weather", **{key: value}))
-    assert [(name, json.loads(arguments)) for name, arguments in calls] == [("weather", {key: expected})]
+def test_python_that_is_no_json_stays_text(sglang: Sglang, text: str) -> None:
+    assert argument(sglang, {"type": ["array", "object"]}, text) == text
 
 
-@pytest.mark.parametrize("text", ["", "plain < text", "<tool_call>weather<arg_key>city", "<tool_call></tool_call>x"])
-def test_what_is_no_whole_call_gives_no_call(sglang: Sglang, text: str) -> None:
-    assert sglang.at_once(text)[1] == []
+def test_integers_of_any_length_keep_their_digits(sglang: Sglang) -> None:
+    assert argument(sglang, {"type": "integer"}, "9" * 4000) == int("9" * 4000)
+    assert argument(sglang, {"type": "integer"}, "9" * 5000) == "9" * 5000
 
 
-def test_newlines_of_older_templates_are_taken_as_well(sglang: Sglang) -> None:
-    text = "<tool_call>weather\n<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n</tool_call>"
-    assert sglang.at_once(text) == ("", [("weather", '{"days": 2}')])
+@pytest.mark.parametrize("schema", [{"type": "string"}, {"type": "object"}, {}, {"type": ["string", "null"]}])
+def test_half_a_surrogate_pair_in_the_text_becomes_the_replacement_character(sglang: Sglang, schema: Any) -> None:
+    assert argument(sglang, schema, "a\ud800b\udfff") == "a\ufffdb\ufffd"
+    tools = sglang.tools({"f": None})
+    assert sglang.streamed(["x\ud83d", "\ude00" + call("f")], tools) == ("x\ufffd\ufffd", [("f", "{}")])
 
 
+@pytest.mark.parametrize("size", [1, 5, 10_000])
 @pytest.mark.parametrize("forward", [False, True])
 def test_unknown_tools_are_treated_alike_in_both_ways(
-    sglang: Sglang, forward: bool, monkeypatch: pytest.MonkeyPatch
+    sglang: Sglang, forward: bool, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SGLANG_FORWARD_UNKNOWN_TOOLS", str(forward))
-    text = call("ghost", a="1") + call("now") + call("ghost")
-    assert sglang.in_pieces(list(text)) == sglang.at_once(text)
-    known = [name for name, _ in sglang.at_once(text)[1]]
-    forwards = hasattr(importlib.import_module("sglang.srt.function_call.base_format_detector"), "envs")
-    assert known == (["ghost", "now", "ghost"] if forward and forwards else ["now"])
+    tools = sglang.tools({"now": None})
+    text = call("ghost", a="1") + call("now") + call("ghost", b="x")
+    knows = hasattr(importlib.import_module("sglang.srt.function_call.base_format_detector"), "envs")
+    expected = (call("ghost", a="1") + call("ghost", b="x"), [("now", "{}")])
+    if forward and knows:
+        expected = ("", [("ghost", '{"a": 1}'), ("now", "{}"), ("ghost", '{"b": "x"}')])
+    assert sglang.whole(text, tools) == expected
+    assert sglang.streamed(cut(text, size), tools) == expected
 
 
-def test_the_parser_offers_it_and_gives_text_and_calls(sglang: Sglang) -> None:
-    parser = sglang.parser(sglang.tools, "glm47")
-    text, calls = parser.parse_non_stream("Hm. " + call("now"))
-    assert (text, [item.name for item in calls]) == ("Hm. ", ["now"])
-    assert parser.get_structure_constraint("auto") is None
+def test_a_call_is_given_out_as_soon_as_it_has_ended(sglang: Sglang) -> None:
+    tools = sglang.tools({"now": None})
+    detector = sglang.detector()
+    assert detector.parse_streaming_increment("Hm. <tool_call>now</tool_call", tools).normal_text == "Hm. "
+    parts = detector.parse_streaming_increment(">", tools).calls
+    assert [(part.tool_index, part.name, part.parameters) for part in parts] == [(0, "now", ""), (0, None, "{}")]
+
+
+def test_the_end_of_a_stream_is_told_once(sglang: Sglang) -> None:
+    tools = sglang.tools({"now": None})
+    parser = sglang.parser(tools, "glm47")
+    assert parser.parse_stream_chunk("a <tool") == ("a ", [])
+    assert parser.finish_stream() == ("<tool", [])
+    assert parser.finish_stream() == ("", [])
+
+
+def test_other_detectors_have_nothing_left_at_the_end(sglang: Sglang) -> None:
+    tools = sglang.tools({"now": None})
+    for name in sglang.parser.ToolCallParserEnum:
+        assert name == "glm47" or sglang.parser(tools, name).finish_stream() == ("", [])
+
+
+def test_without_tools_nothing_is_parsed(sglang: Sglang) -> None:
+    text = call("now")
+    assert sglang.whole(text, []) == (text, [])
+    assert sglang.streamed(cut(text, 3), []) == (text, [])
+
+
+def test_a_stream_cut_short_keeps_its_finish_reason(sglang: Sglang) -> None:
+    tools = sglang.tools({"now": None})
+    text = call("now") + "<tool_call>now"
+    assert sglang.served_stream(cut(text, 4), tools, "length") == (("<tool_call>now", [("now", "{}")]), "length")
+
+
+def test_the_parser_asks_for_no_grammar(sglang: Sglang) -> None:
+    assert sglang.parser(sglang.tools({"now": None}), "glm47").get_structure_constraint("auto") is None
 
 
 def test_the_grammar_names_every_tool_and_the_tags(sglang: Sglang) -> None:
-    grammar = sglang.detector().build_ebnf(sglang.tools[:2])
+    shape = {"type": "object", "properties": {"city": {"type": "string"}}}
+    grammar = sglang.detector().build_ebnf(sglang.tools({"weather": shape, "now": {"type": "object"}}))
     assert 'root ::= "<tool_call>" function_call "</tool_call>"' in grammar
     assert 'call_now ::= "now" arguments_now' in grammar
     assert '"<arg_key>city</arg_key><arg_value>" xml_text "</arg_value>"' in grammar
 
 
-@pytest.mark.parametrize("kind", ["one long value", "many keys without values", "many short calls", "blanks"])
-def test_the_cost_is_linear_in_the_text(sglang: Sglang, kind: str) -> None:
-    def text(size: int) -> str:
-        return {
-            "one long value": call("weather", city="x<" * size),
-            "many keys without values": "<tool_call>weather" + "<arg_key>a</arg_key>" * (size // 10) + "</tool_call>",
-            "many short calls": call("now") * (size // 10),
-            "blanks": call("now") + " " * 2 * size,
-        }[kind]
+def test_the_type_inference_is_where_newer_code_looks_for_it(sglang: Sglang) -> None:
+    infer = sglang.module("function_call.utils").infer_type_from_json_schema
+    assert infer({"anyOf": [{"type": "integer"}, {"type": "null"}]}) == "integer"
 
-    def seconds(size: int) -> float:
-        long = text(size)
-        pieces = [long[i : i + 4] for i in range(0, len(long), 4)]
-        begin = time.process_time()
-        sglang.in_pieces(pieces)
-        return time.process_time() - begin
 
-    small = min(seconds(20_000) for _ in range(3))
-    assert min(seconds(160_000) for _ in range(2)) < 8 * 4 * small
+def test_a_megabyte_in_one_call_and_ten_thousand_calls(sglang: Sglang) -> None:
+    shape = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "array"}}}
+    tools = sglang.tools({"f": shape})
+    value = "if a < b:\n\treturn '</x>'  \\n\n" * 36_000
+    text = call("f", a=value, b=json.dumps(list(range(1000)))) + call("f", a="x") * 10_000
+    said, calls = sglang.streamed(cut(text, 32), tools)
+    assert (said, len(calls)) == ("", 10_001)
+    assert json.loads(calls[0][1]) == {"a": value, "b": list(range(1000))}
+    assert sglang.whole(text, tools) == (said, calls)

@@ -20,10 +20,41 @@ VALUES = [
     "<arg_key>k</arg_key><arg_value>",
     "</arg_value></tool_call>",
     "</arg_value><arg_key>",
+    "</arg_value><tool_call>now</tool_call>",
+    "</tool_call>\n<tool_call>weather<arg_key>",
 ]
 SHORT = ["weather", "ghost", "k", " ", "\n", "<", "</", "<arg_", ">", "two words", "x" * 513]
 FRAGMENTS = st.one_of(*map(st.sampled_from, (TAGS, TAGS, HEADS, VALUES, SHORT)))
-TEXTS = st.lists(FRAGMENTS, max_size=24).map("".join)
+BLANKS = st.sampled_from(["", "", "", " ", "\n"])
+WORDS = st.sampled_from([*SHORT, *TAGS, "weather", "now", "k", "a b"]).map(lambda word: [word])
+NAMES = st.sampled_from(["weather", "weather", "now", "ghost", "x" * 513])
+
+
+def written(value: st.SearchStrategy[list[str]]) -> st.SearchStrategy[list[str]]:
+    """The tokens of a call whose values are drawn from `value`."""
+    pair = st.builds(
+        lambda b, key, v: ["<arg_key>", key, "</arg_key>", b, "<arg_value>", *v, "</arg_value>", b],
+        BLANKS,
+        st.sampled_from(["k", "", "a b"]),
+        value,
+    )
+    pairs = st.lists(pair, max_size=2)
+    return st.builds(
+        lambda b, name, inside: ["<tool_call>", b, name, b, *(t for one in inside for t in one), "</tool_call>"],
+        BLANKS,
+        NAMES,
+        pairs,
+    )
+
+
+PARTS = st.lists(st.one_of(written(st.recursive(WORDS, written, max_leaves=4)), WORDS), max_size=4)
+TOKENS = PARTS.map(lambda parts: [token for one in parts for token in one])
+FORGETFUL = st.builds(
+    lambda tokens, gone: "".join(token for i, token in enumerate(tokens) if i not in gone),
+    TOKENS,
+    st.sets(st.integers(0, 30), max_size=3),
+)
+TEXTS = st.one_of(FORGETFUL, st.lists(FRAGMENTS, max_size=24).map("".join))
 
 
 def events(pieces: list[str]) -> list[Any]:
