@@ -20,12 +20,13 @@ from deploy.launch.flags import FlagTable, UnreadableSourceError, derive
 TABLES = Path(__file__).parent / "tables"
 
 
-def download(version: str, folder: Path) -> Path:
-    """The wheel of that SGLang version, fetched into `folder` by pip; BuildError where pip fails."""
+def download(version: str | None, folder: Path) -> Path:
+    """The wheel of that SGLang version, or of the newest, fetched into `folder` by pip; BuildError where pip fails."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run([*command, "--dest", str(folder), f"sglang=={version}"], capture_output=True, text=True)
+    wanted = f"sglang=={version}" if version else "sglang"
+    done = subprocess.run([*command, "--dest", str(folder), wanted], capture_output=True, text=True)
     if done.returncode:
-        raise BuildError(f"pip could not download sglang {version}: {done.stderr.strip()}", "check the version and pip")
+        raise BuildError(f"pip could not download {wanted}: {done.stderr.strip()}", "check the version and pip")
     return next(folder.glob("sglang-*.whl"))
 
 
