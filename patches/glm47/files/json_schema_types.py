@@ -26,6 +26,7 @@ _HINTS = {
     "maximum": "number",
 }
 _OPEN = frozenset({"a reference to itself"})
+_DEPTH = 64  # deeper parts of a schema say nothing; a limit of our own, since Python's depends on the caller
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,8 @@ def infer_type_from_json_schema(schema: Any, root: Any = None) -> str | None:
 def admitted(schema: Any, root: Any) -> Admitted:
     """All that a schema admits; references point into `root`."""
     reader = _Reader(root)
-    try:
-        types = reader.types(schema)
-        return Admitted(None if types is _OPEN else types, tuple(reader.literals(schema)))
-    except RecursionError:
-        return ANYTHING
+    types = reader.types(schema)
+    return Admitted(None if types is _OPEN else types, tuple(reader.literals(schema)))
 
 
 def admitted_by_property(parameters: Any, key: str) -> Admitted:
@@ -64,11 +62,8 @@ def admitted_by_property(parameters: Any, key: str) -> Admitted:
 
     `patternProperties` are not looked at: a client's expression would run on the server.
     """
-    try:
-        found = _Reader(parameters).properties(parameters, key)
-        return admitted({"anyOf": found} if len(found) > 1 else found[0], parameters) if found else ANYTHING
-    except RecursionError:
-        return ANYTHING
+    found = _Reader(parameters).properties(parameters, key)
+    return admitted({"anyOf": found} if len(found) > 1 else found[0], parameters) if found else ANYTHING
 
 
 class _Reader:
@@ -77,14 +72,17 @@ class _Reader:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._read: dict[int, frozenset[str] | None] = {}
+        self._depth = 0
 
     def types(self, schema: Any) -> frozenset[str] | None:
         """The types of a schema, _OPEN inside itself; None where it says nothing."""
-        if not isinstance(schema, dict):
+        if not isinstance(schema, dict) or self._depth == _DEPTH:
             return None
         if id(schema) not in self._read:
             self._read[id(schema)] = _OPEN
+            self._depth += 1
             self._read[id(schema)] = self._types(schema)
+            self._depth -= 1
         return self._read[id(schema)]
 
     def _types(self, schema: dict[str, Any]) -> frozenset[str] | None:
