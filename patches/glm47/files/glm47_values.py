@@ -15,7 +15,6 @@ from sglang.srt.function_call.json_schema_types import Admitted, json_type
 
 _ONLY_STRING = frozenset({"string"})
 _LONE = re.compile("[\ud800-\udfff]")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _DEPTH = 200
 _PYTHON_LENGTH = 100_000
 _PYTHON_WORDS = {"True": ("boolean", True), "False": ("boolean", False), "None": ("null", None)}
@@ -56,7 +55,7 @@ def _from_json(text: str) -> Any:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return _NONE
-    if text.count("[") + text.count("{") > _DEPTH and _depth(text) > _DEPTH:
+    if text.count("[") + text.count("{") > _DEPTH and _too_deep(value):
         return _NONE
     return _writable(value) if "\\u" in text else value
 
@@ -80,13 +79,12 @@ def _writable(value: Any) -> Any:
     return json.loads(whole_characters(json.dumps(value, ensure_ascii=False, allow_nan=False)))
 
 
-def _depth(text: str) -> int:
-    """How deep the brackets of a JSON text are nested."""
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match.group(), 0)
-        deepest = max(deepest, depth)
-    return deepest
+def _too_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_DEPTH):
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, (dict, list))]
+    return bool(level)
 
 
 def _refuse(name: str) -> Any:
