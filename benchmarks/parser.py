@@ -85,14 +85,16 @@ def trees(folder: Path) -> tuple[Path, Path, str]:
 
 
 def measured(ours: Worker, theirs: Worker, rounds: int) -> dict[Setting, list[dict[str, Any]]]:
-    """By setting, a pair of timings a round; the first round warms up and does not count."""
+    """By setting, a pair of timings a round. Each worker warms up on the shortest streams, which do not count."""
     found: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in SETTINGS}
-    for number in range(rounds + 1):
+    order = [("ours", ours), ("theirs", theirs)]
+    for setting in (one for one in SETTINGS if one[1] == min(SIZES)):
+        for _, worker in order:
+            worker.time(setting)
+    for _ in range(rounds):
+        order.reverse()
         for setting in SETTINGS:
-            order = [("ours", ours), ("theirs", theirs)][:: 1 if number % 2 else -1]
-            pair = {name: worker.time(setting) for name, worker in order}
-            if number:
-                found[setting].append(pair)
+            found[setting].append({name: worker.time(setting) for name, worker in order})
     return found
 
 
