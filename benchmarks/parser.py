@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from deploy.image import patch  # noqa: E402
+from deploy.image import patched  # noqa: E402
 from deploy.launch.derive import download  # noqa: E402
 
 BASE = "0.5.4.post3"
@@ -78,8 +78,7 @@ def unpacked(wheel: Path, folder: Path) -> Path:
 def trees(folder: Path) -> tuple[Path, Path, str]:
     """(ours, patched; theirs; the version of theirs)."""
     ours = unpacked(download(BASE, folder / "base"), folder / "ours")
-    manifest = patch.load(ROOT / "patches")
-    patch.write_all(ours, patch.plan(patch.read_tree(ours, manifest), manifest).writes)
+    patched.apply(ours, patched.manifest(ROOT / "patches"))
     newest = download(None, folder / "newest")
     return ours, unpacked(newest, folder / "theirs"), newest.name.split("-")[1]
 

@@ -1,4 +1,4 @@
-"""What patches/ changes for the rest of the toolkit; applying them is deploy/image/patch.py's, which runs alone."""
+"""What patches/ changes for the rest of the toolkit; applying them is deploy/inside's."""
 
 from __future__ import annotations
 

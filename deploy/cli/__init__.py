@@ -16,6 +16,7 @@ COMMANDS = {
     "render": ("image", "Write the Dockerfile, or check that the committed one is true."),
     "build": ("image", "Build the image on top of the base."),
     "push": ("image", "Push the image to its repository."),
+    "patches": ("patches", "Apply the changes to SGLang to a tree, or look for them in a tree or an image."),
     "up": ("cluster", "Start the ranks and wait until they serve."),
     "status": ("cluster", "Show every rank as it is now."),
     "logs": ("cluster", "Show what the ranks say."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -65,8 +66,14 @@ def _problem(error: Any) -> Problem:
         return Problem(path[:2], "must be text, a number, true, false, a list, a mapping or null")
     if error["type"] == "string_pattern_mismatch":
         return Problem(path, f"{error['input']!r} {_PATTERNS.get(str(path[0]), 'is not legal text here')}")
+    if error["type"] == "literal_error":
+        return Problem(path, _not_one_of(str(error["input"]), re.findall(r"'([^']+)'", error["ctx"]["expected"])))
     message = str(error["msg"]).removeprefix("Value error, ")
     return Problem(path, message[:1].lower() + message[1:] + f" (found {error['input']!r})")
+
+
+def _not_one_of(word: str, known: list[str]) -> str:
+    return f"{word!r} is not one of {', '.join(known)}{did_you_mean(word, known)}"
 
 
 def did_you_mean(word: str, known: Iterator[str] | list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -27,6 +27,8 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Allowance = Literal["unknown-base"]
+"""What a build may be told to do all the same; the image then says so in a label."""
 Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | None
 
 
@@ -48,6 +50,10 @@ class Image(Strict):
     repository: Text = Field(description="Where the image is pushed and pulled, without a tag: ghcr.io/OWNER/NAME.")
     platform: Annotated[str, StringConstraints(pattern=r"^linux/[a-z0-9]+(/v\d)?$")] = Field(
         "linux/arm64", description="Platform of the nodes."
+    )
+    allow: list[Allowance] = Field(
+        default_factory=list,
+        description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know.",
     )
 
     @field_validator("repository")

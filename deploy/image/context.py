@@ -15,7 +15,8 @@ from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
 from deploy.image.dockerfile import TEMPLATE, fields, render
 
-PATCHER = "deploy/image/patch.py"
+INSIDE = ("deploy/__init__.py", "deploy/inside")
+"""What runs inside the image; it lies there as it lies here."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _parts(image: Image, read: Reader) -> dict[str, ContextFile]:
     for path, missing, hint in (
         (tables, tables, no_tables),
         ("patches", "patches/manifest.json", not_whole),
-        (PATCHER, PATCHER, not_whole),
+        *((path, path, not_whole) for path in INSIDE),
     ):
         found = read(path)
         if not found:

@@ -12,6 +12,8 @@ from deploy.errors import ConfigError
 TEMPLATE = Path(__file__).with_name("Dockerfile.j2")
 TREE = "/sgl-workspace/sglang/python"
 """Where the base keeps the folder that holds sglang/; SGLang is installed from there, editable."""
+ALLOWED_LABEL = "io.sglang-spark.allowed"
+"""On images that were built in spite of something, and on no other."""
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _BASE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?(/[a-z0-9][a-z0-9._-]*)*(:\w[\w.-]{0,127})?)(@(?P<digest>"
@@ -37,6 +39,7 @@ def fields(image: Image) -> dict[str, Any]:
         "platform": image.platform,
         "triton": image.triton.replace(".", "_"),
         "tree": TREE,
+        "allow": sorted(set(image.allow)),
         "labels": labels(image),
     }
 
@@ -52,7 +55,12 @@ def labels(image: Image) -> dict[str, str]:
         "io.sglang-spark.sglang": image.sglang,
         "io.sglang-spark.triton": image.triton,
     }
-    return known | ({"org.opencontainers.image.base.digest": digest} if digest else {})
+    allowed = ",".join(sorted(set(image.allow)))
+    return (
+        known
+        | ({"org.opencontainers.image.base.digest": digest} if digest else {})
+        | ({ALLOWED_LABEL: allowed} if allowed else {})
+    )
 
 
 def split_base(base: str) -> tuple[str, str]:

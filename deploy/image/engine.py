@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Generator, Iterator, Mapping
+import tarfile
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note
+from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
 from deploy.image.failure import failure
 from deploy.image.order import RECIPE_LABEL, Order
@@ -40,7 +41,7 @@ def push(reference: str) -> Generator[Event, None, str]:
     """Push, unless the registry has the same digest; returns the digest. Raises BuildError."""
     with _client(f"pushing {reference}") as client:
         attrs, there = _inspect(client, reference), _registry_digest(client, reference)
-        if there and (attrs is None or there == _digest_of(attrs, reference)):
+        if there and (attrs is None or there == digest_of(attrs, reference)):
             yield Note(f"the registry has {reference} already: {there}", "done")
             return there
         if attrs is None:
@@ -55,13 +56,27 @@ def push(reference: str) -> Generator[Event, None, str]:
 def present(reference: str, recipe: str) -> bool:
     """Does the Docker Engine here hold this reference, made from this recipe? Raises BuildError."""
     with _client(f"looking for {reference}") as client:
-        return _label(_inspect(client, reference), RECIPE_LABEL) == recipe
+        return label(_inspect(client, reference), RECIPE_LABEL) == recipe
 
 
 def resolve(reference: str) -> str:
     """The digest (sha256:...) that the registry has under the reference. Raises BuildError."""
     with _client(f"asking the registry for {reference}") as client:
         return str(client.images.get_registry_data(reference).id)
+
+
+def read_files(reference: str, folder: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Files below a folder of an image that is here, as far as they are there; nothing runs. Raises BuildError."""
+    with _client(f"reading {reference}") as client:
+        if _inspect(client, reference) is None:
+            raise BuildError(f"{reference} is not here", f"`docker pull {reference}`, or name a folder that exists")
+        # A command is needed to create a container, and no image has to have it: it is never started.
+        made = client.api.create_container(reference, command=["none"])["Id"]
+        try:
+            found = ((path, _file(client, made, f"{folder}/{path}")) for path in paths)
+            return {path: content for path, content in found if content is not None}
+        finally:
+            client.api.remove_container(made)
 
 
 @contextmanager
@@ -100,6 +115,20 @@ def _translated(what: str) -> Iterator[None]:
         raise failure(what, str(error) or type(error).__name__) from None
 
 
+def _file(client: DockerClient, container: str, path: str) -> bytes | None:
+    """The content of a plain file of a container; None where there is none."""
+    from docker.errors import NotFound
+
+    try:
+        stream, _ = client.api.get_archive(container, path)
+    except NotFound:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+        member = archive.next()
+        content = archive.extractfile(member) if member and member.isfile() else None
+        return content.read() if content else None
+
+
 def _no_engine(words: str) -> BuildError:
     error = failure("no Docker Engine answers", words)
     if "not yours" in error.message:
@@ -119,15 +148,9 @@ def _inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
         return None
 
 
-def _label(attrs: Mapping[str, Any] | None, name: str) -> str:
-    """Engines leave empty parts of Config out, and some leave Config out."""
-    labels = ((attrs or {}).get("Config") or {}).get("Labels") or {}
-    return str(labels.get(name, ""))
-
-
 def _there(client: DockerClient, order: Order) -> str:
     """Where the image is already: "here", "in the registry", or ""."""
-    if _label(_inspect(client, order.reference), RECIPE_LABEL) == order.context.recipe:
+    if label(_inspect(client, order.reference), RECIPE_LABEL) == order.context.recipe:
         return "here"
     return "in the registry" if _registry_digest(client, order.reference) else ""
 
@@ -143,33 +166,17 @@ def _registry_digest(client: DockerClient, reference: str) -> str:
         return ""
 
 
-def _digest_of(attrs: Mapping[str, Any], reference: str) -> str:
-    """The digest under which this repository has the image, as far as this engine knows; else ""."""
-    repository = _repository(reference)
-    for known in attrs.get("RepoDigests") or []:
-        name, _, digest = known.partition("@")
-        if name == repository:
-            return str(digest)
-    return ""
-
-
-def _repository(reference: str) -> str:
-    """As an engine writes it: without tag and digest, and without Docker Hub's own names."""
-    name = re.sub(r":[^:/]*$", "", reference.partition("@")[0])
-    return name.removeprefix("docker.io/").removeprefix("library/")
-
-
 def _base(client: DockerClient, order: Order) -> Generator[Event, None, str]:
     """Have the base for the right platform; returns its digest, "" where it never was in a registry."""
     base, wanted = order.image.base, order.image.platform
     attrs = _inspect(client, base)
-    if attrs is None or not _fits(attrs, wanted):
+    if attrs is None or not fits(attrs, wanted):
         yield from _pull(client, order, attrs)
         attrs = _inspect(client, base) or {}
-    if not _fits(attrs, wanted):
-        raise _misfit(f"the base {base}", attrs, wanted)
+    if not fits(attrs, wanted):
+        raise misfit(f"the base {base}", attrs, wanted)
     pinned = split_base(base)[1]
-    digest = pinned or _digest_of(attrs, base)
+    digest = pinned or digest_of(attrs, base)
     if not pinned:
         advice = f"pin it with @{digest}" if digest else "it was never in a registry"
         yield Note(f"{base} may change under its tag: {advice}", "warning")
@@ -186,8 +193,8 @@ def _pull(client: DockerClient, order: Order, here: Mapping[str, Any] | None) ->
     except BuildError as error:
         if here is None:
             raise
-        misfit = _misfit(f"the base {base} that is here", here, wanted)
-        raise BuildError(f"{misfit.message}; {error.message}", misfit.hint) from None
+        wrong = misfit(f"the base {base} that is here", here, wanted)
+        raise BuildError(f"{wrong.message}; {error.message}", wrong.hint) from None
 
 
 def _build(client: DockerClient, order: Order, digest: str, *, again: bool) -> Iterator[dict[str, Any]]:
@@ -211,25 +218,11 @@ def _build(client: DockerClient, order: Order, digest: str, *, again: bool) -> I
 def _keep(client: DockerClient, order: Order, image: str) -> None:
     """Tag what was built, or remove it where it is for another platform."""
     attrs = _inspect(client, image) or {}
-    if not _fits(attrs, order.image.platform):
+    if not fits(attrs, order.image.platform):
         client.api.remove_image(image)
-        raise _misfit("what was built", attrs, order.image.platform)
+        raise misfit("what was built", attrs, order.image.platform)
     repository, _, tag = order.reference.rpartition(":")
     client.api.tag(image, repository, tag)
-
-
-def _fits(attrs: Mapping[str, Any], platform: str) -> bool:
-    """The variant counts only where both name one."""
-    system, architecture, *variant = platform.split("/")
-    known = attrs.get("Variant")
-    if variant and known and variant[0] != known:
-        return False
-    return (attrs.get("Os"), attrs.get("Architecture")) == (system, architecture)
-
-
-def _misfit(what: str, attrs: Mapping[str, Any], platform: str) -> BuildError:
-    found = f"{attrs.get('Os')}/{attrs.get('Architecture')}"
-    return BuildError(f"{what} is for {found}, not for {platform}", "set image.platform to what the nodes are")
 
 
 def _push(client: DockerClient, reference: str) -> Generator[Event, None, str]:

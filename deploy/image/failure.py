@@ -67,8 +67,8 @@ def step_failure(step: str, words: str, lines: list[str]) -> BuildError:
     """A step of the build failed; `lines` are the last that it printed."""
     known = failure(f"the build failed at {step}", words)
     shown = "".join(f"\n  | {without_credentials(line)}" for line in lines)
-    if "patch.py" in step and any("refused" in line for line in lines):
-        hint = "the base carries another SGLang than patches/manifest.json knows; docs/image.md says how to add one"
+    if "deploy.inside.patch" in step and any("refused" in line for line in lines):
+        hint = "the base carries another SGLang than patches/manifest.json knows; docs/patches.md says how to add one"
         return BuildError(known.message + shown, hint)
     return BuildError(known.message + shown, known.hint)
 

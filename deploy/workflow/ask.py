@@ -37,26 +37,32 @@ def ask(document: Document, question: str, tools: list[Any], max_tokens: int) ->
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:
+    """A blank line parts the thought from the answer; every call has a line of its own."""
     calls: dict[int, dict[str, str]] = {}
+    speaking = ""
     for line in lines:
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            continue
-        chunk = json.loads(line.removeprefix("data: "))
-        if "error" in chunk:
-            raise RemoteError(f"the server answered: {chunk['error']}", "see `logs --rank 0`")
-        for choice in chunk.get("choices", ()):
-            yield from _text(choice["delta"], calls)
+        for kind, text in _texts(line, calls):
+            yield "\n\n" if speaking not in ("", kind) else ""
+            yield text
+            speaking = kind
+    yield "\n" if calls and speaking else ""
     for call in calls.values():
         yield json.dumps({"name": call["name"], "arguments": json.loads(call["arguments"] or "{}")}) + "\n"
 
 
-def _text(delta: Any, calls: dict[int, dict[str, str]]) -> Iterator[str]:
-    """The text of one delta; pieces of tool calls are gathered by their index."""
-    for key in ("reasoning_content", "content"):
-        if delta.get(key):
-            yield str(delta[key])
-    for piece in delta.get("tool_calls") or ():
-        call = calls.setdefault(piece["index"], {"name": "", "arguments": ""})
-        function = piece.get("function") or {}
-        call["name"] += function.get("name") or ""
-        call["arguments"] += function.get("arguments") or ""
+def _texts(line: str, calls: dict[int, dict[str, str]]) -> Iterator[tuple[str, str]]:
+    """(kind, text) of one event; pieces of tool calls are gathered by their index. Raises RemoteError."""
+    if not line.startswith("data: ") or line == "data: [DONE]":
+        return
+    chunk = json.loads(line.removeprefix("data: "))
+    if "error" in chunk:
+        raise RemoteError(f"the server answered: {chunk['error']}", "see `logs --rank 0`")
+    for delta in (choice["delta"] for choice in chunk.get("choices", ())):
+        for kind in ("reasoning_content", "content"):
+            if delta.get(kind):
+                yield kind, str(delta[kind])
+        for piece in delta.get("tool_calls") or ():
+            call = calls.setdefault(piece["index"], {"name": "", "arguments": ""})
+            function = piece.get("function") or {}
+            call["name"] += function.get("name") or ""
+            call["arguments"] += function.get("arguments") or ""

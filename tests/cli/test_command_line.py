@@ -26,11 +26,13 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "click" in imported
     assert imported & HEAVY == set()
-    for command in ("render", "build", "push", "up", "status", "logs", "ask", "down", "lab"):
+    for command in ("render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches"):
         assert f"\n  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab"])
+@pytest.mark.parametrize(
+    "command", ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches"]
+)
 def test_every_command_explains_itself(root: Path, command: str) -> None:
     done = run(root, command, "--help")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.image import patch
+from deploy.inside import patch
 from tests.gpu.adapt import Launch
 from tests.integration.trees import unpack
 

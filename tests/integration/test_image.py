@@ -25,6 +25,7 @@ from deploy.image.context import ContextFile
 from deploy.image.dockerfile import TREE
 from deploy.image.engine import build, present, push, resolve
 from deploy.image.order import Order, order
+from deploy.image.patched import manifest, status_of_image
 from tests.integration.image_parts import docker, load_empty, need_engine, registry, remove_images, rootfs
 from tests.integration.trees import VERSIONS
 from tests.operation import run
@@ -97,7 +98,7 @@ def test_an_image_is_built_with_tables_patches_and_labels(wanted: Order, root: P
     events, reference = run(build(wanted))
     assert reference == wanted.reference
     assert "patched sglang/srt/function_call/function_call_parser.py" in texts(events)
-    assert any(isinstance(event, Progress) and "RUN python3" in event.detail for event in events)
+    assert any(isinstance(event, Progress) and "python3 -m deploy.inside.patch" in event.detail for event in events)
     labels = json.loads(docker("image", "inspect", "-f", "{{json .Config.Labels}}", reference))
     assert labels["io.sglang-spark.recipe"] == wanted.context.recipe
     assert labels["org.opencontainers.image.base.name"] == wanted.image.base
@@ -217,24 +218,46 @@ def test_a_base_for_another_platform_is_refused(wanted: Order, root: Path) -> No
 
 
 def test_a_base_with_other_files_stops_the_build_and_leaves_no_image(wanted: Order, root: Path) -> None:
-    line = f"RUN echo '# changed' >> {TREE}/sglang/srt/function_call/function_call_parser.py\nRUN python3"
-    text = wanted.context.files["Dockerfile"].content.replace(b"RUN python3", line.encode())
+    line = f"RUN echo '# changed' >> {TREE}/sglang/srt/function_call/function_call_parser.py\nRUN cd"
+    text = wanted.context.files["Dockerfile"].content.replace(b"RUN cd", line.encode())
     changed = replace(
         wanted, context=replace(wanted.context, files={**wanted.context.files, "Dockerfile": ContextFile(text)})
     )
     with pytest.raises(BuildError) as caught:
         run(build(changed))
-    assert "failed at RUN python3 /opt/sglang-spark/patch.py" in caught.value.message
+    assert "failed at RUN cd /opt/sglang-spark && python3 -m deploy.inside.patch" in caught.value.message
     assert "refused, nothing was changed: sglang/srt/function_call/function_call_parser.py" in caught.value.message
     assert "manifest.json" in caught.value.hint
     assert not present(wanted.reference, changed.context.recipe)
 
 
+def test_a_strange_base_is_patched_where_cluster_yaml_allows_it_and_the_image_says_so(
+    wanted: Order, root: Path, tmp_path: Path
+) -> None:
+    path = "sglang/srt/function_call/function_call_parser.py"
+    strange = f"{wanted.image.base.partition(':')[0]}-strange:x"
+    dockerfile = f"FROM {wanted.image.base}\nRUN echo '# another version' >> {TREE}/{path}\n"
+    docker("build", "--tag", strange, "-", stdin=dockerfile.encode())
+    try:
+        image = wanted.image.model_copy(update={"base": strange})
+        with pytest.raises(BuildError, match="refused, nothing was changed"):
+            run(build(order(image, root)))
+        allowed = order(image.model_copy(update={"allow": ["unknown-base"]}), root)
+        events, reference = run(build(allowed))
+        assert f"unknown base, allowed: {path}" in texts(events)
+        label = '{{index .Config.Labels "io.sglang-spark.allowed"}}'
+        assert docker("image", "inspect", "-f", label, reference) == "unknown-base"
+        assert b'"glm47": Glm47MoeDetector' in in_image(reference, f"{TREE}/{path}", tmp_path)
+        found = status_of_image(reference, manifest(root / "patches"))
+        assert (found.state, found.allowed) == ("patched", ("unknown-base",))
+        remove_images(reference)
+    finally:
+        remove_images(strange)
+
+
 def test_an_interrupted_build_leaves_no_container(wanted: Order) -> None:
     marker = secrets.token_hex(4)
-    text = wanted.context.files["Dockerfile"].content.replace(
-        b"RUN python3", f"RUN sleep 120 # {marker}\nRUN python3".encode()
-    )
+    text = wanted.context.files["Dockerfile"].content.replace(b"RUN cd", f"RUN sleep 120 # {marker}\nRUN cd".encode())
     slow = replace(
         wanted, context=replace(wanted.context, files={**wanted.context.files, "Dockerfile": ContextFile(text)})
     )
@@ -297,8 +320,9 @@ def test_a_plain_docker_build_of_the_folder_works(parts: Parts, root: Path, tmp_
     """The committed Dockerfile and .dockerignore, with only the base changed."""
     text = (root / "Dockerfile").read_text()
     first = next(line for line in text.splitlines() if line.startswith("FROM "))
-    for name in ("configs", "patches", "deploy/image"):
+    for name in ("configs", "patches", "deploy/inside", "deploy/image"):
         shutil.copytree(root / name, tmp_path / "project" / name)
+    shutil.copy(root / "deploy" / "__init__.py", tmp_path / "project" / "deploy")
     shutil.copy(root / ".dockerignore", tmp_path / "project")
     (tmp_path / "project" / "large").write_bytes(b"\0" * 10_000_000)
     (tmp_path / "project" / "Dockerfile").write_text(text.replace(first, f"FROM --platform={HERE} {parts.base}"))

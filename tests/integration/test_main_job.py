@@ -52,7 +52,10 @@ def test_the_whole_job(lab: Lab) -> None:
     chunks = chat(lab, messages=user("hello"))
     text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
     usage = chunks[-1]["usage"]
+    thought = "".join(choice["delta"].get("reasoning_content") or "" for chunk in chunks for choice in chunk["choices"])
     assert text.strip()
+    assert thought.strip()
+    assert "</think>" not in text + thought
     assert usage["completion_tokens"] > len(chunks) > 2, "several tokens come in a chunk"
 
     calls = chat(lab, messages=user("get_weather in Lisbon for 3 days"), tools=[TOOL])

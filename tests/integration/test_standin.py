@@ -178,10 +178,16 @@ def test_a_tools_result_is_answered_in_words(four: list[Rank]) -> None:
     assert told["choices"][0]["message"]["tool_calls"] is None
 
 
-def test_a_thought_that_was_asked_for_comes_apart_from_the_answer(four: list[Rank]) -> None:
-    message = chat(four[0], "hello", chat_template_kwargs={"enable_thinking": True})["choices"][0]["message"]
-    assert message["reasoning_content"] == "The stand-in has no model to think with."
-    assert "</think>" not in message["content"]
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_thought_comes_apart_from_the_answer_unless_it_is_switched_off(four: list[Rank], stream: bool) -> None:
+    for kwargs, thought in ((None, "The stand-in has no model to think with."), ({"enable_thinking": False}, "")):
+        told = chat(four[0], "hello", stream=stream, chat_template_kwargs=kwargs)
+        parts = [one for chunk in (told if stream else [told]) for one in chunk["choices"]]
+        said = [part["delta" if stream else "message"] for part in parts]
+        assert "".join(one.get("reasoning_content") or "" for one in said) == thought
+        content = "".join(one["content"] or "" for one in said)
+        assert content.startswith("This is the lab's stand-in")
+        assert "</think>" not in content
 
 
 def test_the_parser_has_an_endpoint_of_its_own(four: list[Rank]) -> None:

@@ -45,9 +45,9 @@ class Exchange:
         self.pieces = Pieces(args.reasoning_parser, thinks, args.tool_call_parser, self.request)
 
     def text(self) -> str:
-        """What the model would have written: a thought where one is asked for, then calls or a sentence."""
+        """What the model would have written: a thought, unless that is switched off, then calls or a sentence."""
         settings, asked = self.chat.settings, self.request.chat_template_kwargs or {}
-        thinks = settings.think or bool(asked.get("enable_thinking"))
+        thinks = settings.think or asked.get("enable_thinking", True)
         thought = f"{THOUGHT}</think>" if thinks and self.chat.told.args.reasoning_parser else ""
         return thought + (self.raw_calls() or sentence(self.prompt, settings.text))
 
@@ -91,7 +91,8 @@ class Exchange:
         """The response as server-sent events, one for each thing that a chunk of tokens brings."""
         yield self.event(protocol.DeltaMessage(role="assistant", content=""))
         for chunk in self.chat.scheduler.submit(self.tokens):
-            yield from self.events(chunk)
+            yield from self.events(chunk, None)
+        yield from self.events("", self.finish)
         left = self.pieces.rest()
         if left:
             yield self.event(protocol.DeltaMessage(tool_calls=[self.tool_call(left[0], None, left[1])]))
@@ -100,9 +101,9 @@ class Exchange:
             yield self.framed([], self.usage())
         yield "data: [DONE]\n\n"
 
-    def events(self, chunk: str) -> Iterator[str]:
-        """Events of one chunk: thought, then text, then calls."""
-        thought, text, calls = self.pieces.chunk(chunk)
+    def events(self, chunk: str, finish: str | None) -> Iterator[str]:
+        """Events of one chunk: thought, then text, then calls; the last chunk has a reason to finish."""
+        thought, text, calls = self.pieces.chunk(chunk, finish)
         if thought:
             yield self.event(protocol.DeltaMessage(reasoning_content=thought))
         if text:

@@ -50,6 +50,8 @@ class Pieces:
         separate = reasoning and request.separate_reasoning
         streamed = request.stream and request.stream_reasoning
         self._reasoning = ReasoningParser(reasoning, streamed, thinking) if separate else None
+        if self._reasoning and hasattr(self._reasoning.detector, "expect_calls"):
+            self._reasoning.detector.expect_calls(request, tools)
         self._forced = request.tool_choice == "required" or not isinstance(request.tool_choice, str)
         self._tools = request.tools or []
         self._calls: Any = None
@@ -71,10 +73,12 @@ class Pieces:
         text, found = self._calls.parse_non_stream(text)
         return thought, text, [(one.tool_index, one.name, one.parameters) for one in found]
 
-    def chunk(self, text: str) -> tuple[str | None, str, Sequence[Any]]:
-        """Thought, text and calls (as the parser's own items) that another chunk brings."""
+    def chunk(self, text: str, finish: str | None) -> tuple[str | None, str, Sequence[Any]]:
+        """Thought, text and calls (as the parser's own items) that another chunk brings; the last has its reason."""
         thought: str | None = None
-        if self._reasoning:
+        if self._reasoning and hasattr(self._reasoning.detector, "parse_chunk"):
+            thought, text = self._reasoning.detector.parse_chunk(text, finish)
+        elif self._reasoning:
             thought, text = self._reasoning.parse_stream_chunk(text)
         if self._calls is None:
             return thought, text or "", []
@@ -82,6 +86,9 @@ class Pieces:
             result = self._calls.parse_streaming_increment(text, self._tools)
             return thought, result.normal_text, result.calls
         text, found = self._calls.parse_stream_chunk(text)
+        if finish and hasattr(self._calls, "finish_stream"):
+            held, more = self._calls.finish_stream()
+            text, found = text + held, found + more
         return thought, text, found
 
     def rest(self) -> tuple[int, str] | None:

@@ -6,9 +6,10 @@ FROM --platform=linux/arm64 lmsysorg/sglang:spark
 COPY configs/triton_3_5_0/ /sgl-workspace/sglang/python/sglang/srt/layers/moe/fused_moe_triton/configs/triton_3_5_0/
 
 # Fails where the base's files are not known, so that no half-patched image comes out.
-COPY deploy/image/patch.py /opt/sglang-spark/patch.py
+COPY deploy/__init__.py /opt/sglang-spark/deploy/__init__.py
+COPY deploy/inside/ /opt/sglang-spark/deploy/inside/
 COPY patches/ /opt/sglang-spark/patches/
-RUN python3 /opt/sglang-spark/patch.py apply /sgl-workspace/sglang/python --manifest /opt/sglang-spark/patches
+RUN cd /opt/sglang-spark && python3 -m deploy.inside.patch apply /sgl-workspace/sglang/python --manifest patches
 
 # `build` sets these; they change nothing above, so they cost no rebuild.
 ARG SOURCE=unknown

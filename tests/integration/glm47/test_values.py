@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.glm47.tree import Sglang, call, cut
+from tests.integration.glm47.tree import Sglang, call, cut, dumped
+from tests.integration.serving import Serving
 
 pytestmark = pytest.mark.integration
 
@@ -138,3 +139,13 @@ def test_a_megabyte_in_one_call_and_ten_thousand_calls(sglang: Sglang) -> None:
     assert (said, len(calls)) == ("", 10_001)
     assert json.loads(calls[0][1]) == {"a": value, "b": list(range(1000))}
     assert sglang.whole(text, tools) == (said, calls)
+
+
+def test_a_thought_before_a_call_and_the_end_of_the_answer_go_together(sglang: Sglang) -> None:
+    serving = Serving()
+    tools = dumped(sglang.tools({"now": None}))
+    text = "I need the time.</think>Look: " + call("now") + "\nIt is < 5 <"
+    whole = serving.whole(text, tools=tools)
+    assert (whole.thought, whole.content, whole.calls) == ("I need the time.", "Look: It is < 5 <", [("now", "{}")])
+    for size in range(1, len(text) + 1):
+        assert serving.stream(cut(text, size), tools=tools) == whole

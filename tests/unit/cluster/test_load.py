@@ -132,6 +132,15 @@ def test_a_registry_port_is_not_a_tag() -> None:
     assert parse("c.yaml", GOOD.replace("ghcr.io/o/n", "10.0.0.9:5000/n")).cluster.image.repository
 
 
+def test_an_allowance_is_one_of_those_that_are_known() -> None:
+    image = "  repository: ghcr.io/o/n\n"
+    text = GOOD.replace(image, image + "  allow: [unknown_base]\n")
+    expected = "c.yaml:4:11: image.allow[0]: 'unknown_base' is not one of unknown-base; did you mean unknown-base?"
+    assert mistakes(text) == [expected]
+    assert parse("c.yaml", text.replace("unknown_base", "unknown-base")).cluster.image.allow == ["unknown-base"]
+    assert parse("c.yaml", GOOD).cluster.image.allow == []
+
+
 @pytest.mark.parametrize("mount", ["/a", "/a:b", "/a:/b:zz", "a:/b:ro:x"])
 def test_a_mount_that_docker_would_refuse_is_refused(mount: str) -> None:
     assert "is not HOST:CONTAINER" in mistakes(GOOD + f'mounts: {{extra: ["{mount}"]}}\n')[0]

@@ -23,14 +23,15 @@ TABLE = "configs/triton_3_5_0/E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8
 
 @pytest.fixture
 def project(tmp_path: Path, root: Path) -> Path:
-    for part in ("configs", "patches", "deploy/image"):
+    for part in ("configs", "patches", "deploy/inside", "deploy/image"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "deploy" / "__init__.py", tmp_path / "deploy")
     return tmp_path
 
 
 def test_the_context_is_the_dockerfile_the_tables_the_patches_and_what_applies_them(root: Path) -> None:
     context = build_context(IMAGE, root)
-    assert {"Dockerfile", TABLE, "patches/manifest.json", "deploy/image/patch.py"} <= set(context.files)
+    assert {"Dockerfile", TABLE, "patches/manifest.json", "deploy/inside/patch.py"} <= set(context.files)
     assert context.sources == tuple(sorted(set(context.files) - {"Dockerfile"}))
     assert not [path for path in context.files if "README" in path or "__pycache__" in path]
 
@@ -48,7 +49,7 @@ def test_another_machine_gets_the_same_archive_and_reference(project: Path, root
     assert recipe(IMAGE, root) == here.recipe
 
 
-@pytest.mark.parametrize("path", [TABLE, "patches/manifest.json", "deploy/image/patch.py"])
+@pytest.mark.parametrize("path", [TABLE, "patches/manifest.json", "deploy/inside/patch.py"])
 def test_every_file_counts(project: Path, path: str) -> None:
     before = build_context(IMAGE, project).recipe
     (project / path).write_bytes((project / path).read_bytes() + b"\n")

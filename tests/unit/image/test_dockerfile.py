@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deploy.cluster.load import load
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
+from deploy.image.context import recipe
 from deploy.image.dockerfile import labels, quoted, render, split_base
 
 DIGEST = "sha256:" + "ab" * 32
@@ -52,6 +53,14 @@ def test_a_pinned_base_is_labelled_with_its_digest_and_an_unpinned_one_is_not() 
     assert labels(GOLDEN["pinned"])["org.opencontainers.image.base.digest"] == DIGEST
     assert labels(GOLDEN["pinned"])["org.opencontainers.image.base.name"] == "registry.local:5000/base:v1"
     assert "org.opencontainers.image.base.digest" not in labels(GOLDEN["stock"])
+
+
+def test_an_allowance_is_passed_to_the_patcher_and_labelled_and_changes_the_recipe(root: Path) -> None:
+    stock, allowed = GOLDEN["stock"], GOLDEN["stock"].model_copy(update={"allow": ["unknown-base"] * 2})
+    assert "--manifest patches --allow-unknown-base\n" in render(allowed)
+    assert labels(allowed)["io.sglang-spark.allowed"] == "unknown-base"
+    assert "allow" not in render(stock)
+    assert recipe(allowed, root) != recipe(stock, root)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,11 @@ def test_check_passes_on_a_true_file_and_shows_how_another_differs(cluster: Path
     output = tmp_path / "Dockerfile"
     run(render, "--nodes", cluster, "-o", output)
     assert run(render, "--nodes", cluster, "--check", "-o", output).exit_code == 0
-    output.write_text(output.read_text().replace("RUN python3", "RUN python2"))
+    output.write_text(output.read_text().replace("python3 -m", "python2 -m"))
     error = run(render, "--nodes", cluster, "--check", "-o", output).exception
     assert isinstance(error, BuildError)
-    assert "-RUN python2" in error.message
-    assert "+RUN python3" in error.message
+    assert "python2 -m deploy.inside.patch" in error.message
+    assert "python3 -m deploy.inside.patch" in error.message
     assert "python2" in output.read_text()
 
 

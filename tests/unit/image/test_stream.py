@@ -52,7 +52,9 @@ def test_a_failing_step_is_named_with_its_last_lines_alone() -> None:
 
 
 def test_a_refused_patch_gets_its_own_hint() -> None:
-    messages = [*lines("Step 1/1 : RUN python3 patch.py apply x\n", "patch.py: refused, nothing was changed: f\n")]
+    messages = [
+        *lines("Step 1/1 : RUN python3 -m deploy.inside.patch apply x\n", "patch.py: refused, nothing was changed: f\n")
+    ]
     with pytest.raises(BuildError) as caught:
         run(built([*messages, {"error": "returned a non-zero code: 1"}]))
     assert "manifest.json" in caught.value.hint

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.image.patch import Edit, Manifest, PatchError, State, load, main, plan, produce, sha256
+from deploy.inside.journal import JOURNAL
+from deploy.inside.manifest import Edit, Manifest, PatchError, State, load, produce, sha256
+from deploy.inside.patch import main
+from deploy.inside.plan import Plan, plan
 
 PARSER, OTHER, NEW = "sglang/parser.py", "sglang/other.py", "sglang/new.py"
 OLD = {PARSER: b"import a\nTABLE = {1: a}\n", OTHER: b"x = 1\n"}
@@ -17,9 +20,19 @@ KNOWN = {path: {"v1": State(sha256(OLD[path]), sha256(DONE[path]))} for path in 
 MANIFEST = Manifest(EDITS, KNOWN, {NEW: DONE[NEW]})
 
 
+def new(todo: Plan) -> dict[str, bytes]:
+    """What is written beside the journal, which comes first."""
+    assert not todo.writes or next(iter(todo.writes)) == JOURNAL
+    return {path: content for path, content in todo.writes.items() if path != JOURNAL}
+
+
+def applied(files: dict[str, bytes], manifest: Manifest, **options: bool) -> dict[str, bytes]:
+    return {**files, **plan(files, manifest, **options).writes}
+
+
 def test_an_untouched_tree_is_patched_whole() -> None:
     todo = plan(OLD, MANIFEST)
-    assert (todo.writes, todo.done, todo.bases) == (DONE, (), {"v1"})
+    assert (new(todo), todo.done, todo.bases, todo.state) == (DONE, (), {"v1"}, "not patched")
 
 
 def test_a_patched_tree_needs_nothing() -> None:
@@ -29,8 +42,8 @@ def test_a_patched_tree_needs_nothing() -> None:
 
 def test_a_half_patched_tree_is_completed() -> None:
     todo = plan({**OLD, PARSER: DONE[PARSER]}, MANIFEST)
-    assert todo.writes == {OTHER: DONE[OTHER], NEW: DONE[NEW]}
-    assert todo.done == (PARSER,)
+    assert new(todo) == {OTHER: DONE[OTHER], NEW: DONE[NEW]}
+    assert (todo.done, todo.state) == ((PARSER,), "half patched")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +125,10 @@ def test_the_command_patches_once_and_then_says_so(
     assert main(["apply", str(tree), "--manifest", str(patches)]) == 0
     assert main(["status", str(tree), "--manifest", str(patches)]) == 0
     assert "nothing to do: the tree is patched" in capsys.readouterr().out
-    assert {path.name for path in (tree / "sglang").iterdir()} == {"parser.py", "other.py", "new.py"}
+    assert {path.name for path in (tree / "sglang").iterdir()} == {
+        *("parser.py", "other.py", "new.py"),
+        Path(JOURNAL).name,
+    }
 
 
 def test_the_command_says_when_it_completes_a_half_patched_tree(
@@ -135,21 +151,6 @@ def test_a_refusal_changes_nothing_and_ends_with_1(
     assert not (tree / NEW).exists()
 
 
-def test_a_failing_write_leaves_no_file_changed(tree: Path, patches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.write_bytes
-
-    def full(path: Path, content: bytes) -> int:
-        if path.name.startswith(".other.py"):
-            real(path, content[:2])
-            raise OSError(28, "No space left on device")
-        return real(path, content)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert main(["apply", str(tree), "--manifest", str(patches)]) == 1
-    assert (tree / PARSER).read_bytes() == OLD[PARSER]
-    assert {path.name for path in (tree / "sglang").iterdir()} == {"parser.py", "other.py"}
-
-
 def test_a_new_file_that_is_not_the_recorded_one_is_refused(patches: Path) -> None:
     (patches / "new.py").write_text("y = 4\n")
     with pytest.raises(PatchError, match=r"new\.py"):
@@ -170,3 +171,28 @@ def test_the_committed_manifest_agrees_with_the_files_beside_it(root: Path) -> N
     assert set(manifest.known) == set(manifest.edits)
     assert all({"0.5.4.post2", "0.5.4.post3"} <= set(states) for states in manifest.known.values())
     assert "sglang/srt/function_call/glm47_moe_detector.py" in manifest.added
+
+
+def test_another_models_set_is_a_folder_and_an_entry(tree: Path, patches: Path) -> None:
+    """Both sets edit one file; the second has an anchor in what the first wrote."""
+    raw = json.loads((patches / "manifest.json").read_text())
+    (patches / "two" / "files").mkdir(parents=True)
+    (patches / "two" / "files" / "detector.py").write_text("z = 1\n")
+    raw["sets"]["two"] = {
+        "edits": {PARSER: [{"where": "after", "anchor": "import new\n", "text": "import two\n"}]},
+        "files": {"sglang/detector.py": {"source": "two/files/detector.py", "sha256": ""}},
+    }
+    (patches / "manifest.json").write_text(json.dumps(raw))
+    assert main(["record", f"v1={tree}", "--manifest", str(patches)]) == 0
+    assert main(["apply", str(tree), "--manifest", str(patches)]) == 0
+    assert (tree / PARSER).read_bytes() == b"import a\nimport new\nimport two\nTABLE = {1: a}\n"
+    assert (tree / "sglang" / "detector.py").read_text() == "z = 1\n"
+    assert main(["status", str(tree), "--manifest", str(patches)]) == 0
+
+
+def test_two_sets_cannot_bring_the_same_file(patches: Path) -> None:
+    raw = json.loads((patches / "manifest.json").read_text())
+    raw["sets"]["two"] = {"files": raw["sets"]["one"]["files"]}
+    (patches / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(PatchError, match="one set that adds it"):
+        load(patches)
