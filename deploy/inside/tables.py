@@ -27,7 +27,8 @@ def checks(inside: Inside) -> Iterator[Check]:
 
 
 def _checks(inside: Inside) -> Iterator[Check]:
-    target = Target(GB10, inside.built_for.sglang, running_triton() or inside.built_for.triton)
+    triton = running_triton() or inside.built_for.triton
+    target = Target(GB10, inside.built_for.sglang, triton, fitted_default=True)
     place = home(inside.tree, target)
     verdicts = check(table_files([place] if place.is_dir() else []), target)
     ours = [one for one in verdicts if _is_for(one, target)]

@@ -8,21 +8,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from deploy import store
 from deploy.errors import BuildError, ConfigError, DeployError
 from deploy.launch.flags import FlagTable, UnreadableSourceError, derive
-from deploy.wheel import fetch
 
 TABLES = Path(__file__).parent / "tables"
-
-
-def download(version: str, folder: Path) -> Path:
-    """The wheel of that SGLang version, fetched into `folder` by pip; BuildError where pip fails."""
-    return fetch((f"sglang=={version}",), folder, f"sglang {version}")
 
 
 def from_wheel(version: str, wheel: Path) -> FlagTable:
@@ -44,8 +38,7 @@ def check(table: FlagTable, folder: Path = TABLES) -> None:
 
 def run(version: str, only_check: bool) -> str:
     """Derive one version's table, write or check it, and say what was done."""
-    with tempfile.TemporaryDirectory() as folder:
-        table = from_wheel(version, download(version, Path(folder)))
+    table = from_wheel(version, store.wheel("sglang", version))
     if only_check:
         check(table)
     else:

@@ -43,7 +43,7 @@ class Message:
 class Serving:
     """One imported tree, served with the given parsers."""
 
-    def __init__(self, reasoning: str = "glm45", tools: str | None = "glm47") -> None:
+    def __init__(self, reasoning: str | None = "glm45", tools: str | None = "glm47") -> None:
         self.protocol = importlib.import_module("sglang.srt.entrypoints.openai.protocol")
         module = importlib.import_module("sglang.srt.entrypoints.openai.serving_chat")
         args = SimpleNamespace(tool_call_parser=tools, reasoning_parser=reasoning, enable_cache_report=False)

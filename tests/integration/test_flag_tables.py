@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import ConfigError
-from deploy.launch.derive import TABLES, check, download, from_wheel
+from deploy.launch.derive import TABLES, check, from_wheel
+from tests.integration.trees import VERSIONS, wheel
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("version", ["0.5.4.post2", "0.5.4.post3"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_table_kept_is_what_its_wheel_says(version: str, tmp_path: Path) -> None:
-    table = from_wheel(version, download(version, tmp_path))
+    table = from_wheel(version, wheel(version))
     check(table, TABLES)
     changed = tmp_path / f"{version}.json"
     changed.write_text(table.to_json().replace("--tp", "--pt"))

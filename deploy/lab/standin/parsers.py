@@ -88,6 +88,9 @@ class Pieces:
             result = self._calls.parse_streaming_increment(text, self._tools)
             return thought, result.normal_text, result.calls
         text, found = self._calls.parse_stream_chunk(text)
+        if finish and hasattr(self._calls, "finish_stream"):
+            held, more = self._calls.finish_stream()
+            text, found = text + held, found + more
         return thought, text, found
 
     def rest(self) -> tuple[int, str] | None:
