@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import statistics
 import sys
 import time
 import types
 from pathlib import Path
 from typing import Any
+
+ENOUGH = 0.3  # seconds of one setting; short streams are repeated until then, and their median counts
 
 
 class _Names(type):
@@ -130,8 +133,11 @@ def main() -> None:
         kind, size, tokens = json.loads(line)
         text, arguments = stream(kind, size)
         pieces = [text[i : i + 4 * tokens] for i in range(0, len(text), 4 * tokens)]
-        seconds, said = timed(detector(), tools, pieces)
-        print(json.dumps({"seconds": seconds, "whole": whole(said, arguments)}), flush=True)
+        runs = [timed(detector(), tools, pieces)]
+        while sum(seconds for seconds, _ in runs) < ENOUGH:
+            runs.append(timed(detector(), tools, pieces))
+        seconds = statistics.median(seconds for seconds, _ in runs)
+        print(json.dumps({"seconds": seconds, "whole": all(whole(said, arguments) for _, said in runs)}), flush=True)
 
 
 if __name__ == "__main__":
