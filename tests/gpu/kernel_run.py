@@ -3,7 +3,7 @@
     TRITON_OVERRIDE_ARCH=sm121 python3 -m tests.gpu.kernel_run --stock TREE --patched TREE --tables FOLDER --out FILE
 
 For GLM-4.7-FP8 at TP=4 and each batch size: SGLang's default, the patched tree's default, and the table that we ship.
-The GPU is not a GB10: its times say nothing of one, and are kept only to see that nothing is absurd.
+The GPU is not a GB10: what runs and is right there is shown, not how fast it is.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from triton.runtime.errors import OutOfResources
-from triton.testing import do_bench
 
 from tests.gpu import moe
 
 EXPERTS, WIDTH, HIDDEN, TOP_K = 160, 384, 5120, 8
+LIMIT = 101_376
 TOKENS = (1, 2, 8, 64, 128, 160, 161, 512, 2048, 8192)
 NAME = f"E={EXPERTS},N={WIDTH},device_name=NVIDIA_GB10,dtype=fp8_w8a8"
 Config = dict[str, Any]
@@ -39,7 +39,8 @@ def arguments() -> argparse.Namespace:
 
 def default(config: ModuleType, tokens: int) -> Config:
     """What this tree takes where no table matches."""
-    chosen: Config = config.get_default_config(tokens, EXPERTS, WIDTH, HIDDEN, TOP_K, "fp8_w8a8", False, None)
+    with moe.told_gb10(LIMIT):
+        chosen: Config = config.get_default_config(tokens, EXPERTS, WIDTH, HIDDEN, TOP_K, "fp8_w8a8", False, None)
     return chosen
 
 
@@ -51,7 +52,7 @@ def from_table(path: Path, tokens: int) -> Config:
 
 
 def tried(kernels: ModuleType, config: Config, gemm: tuple[torch.Tensor, moe.Weights, moe.Batch]) -> dict[str, Any]:
-    """Bytes asked and refused, or the greatest error against plain arithmetic and the time."""
+    """What Triton refused, or the greatest error against plain arithmetic over the greatest value."""
     rows, weights, batch = gemm
     try:
         out = moe.run(kernels, config, rows, weights, batch)
@@ -60,8 +61,7 @@ def tried(kernels: ModuleType, config: Config, gemm: tuple[torch.Tensor, moe.Wei
     some = torch.randperm(out.shape[0], device="cuda")[:64]
     wanted = moe.expected(rows, weights, batch, some)
     error = ((out[some].float() - wanted).abs().max() / wanted.abs().max()).item()
-    time = do_bench(lambda: moe.run(kernels, config, rows, weights, batch), warmup=20, rep=60, return_mode="median")
-    return {"config": config, "error": round(error, 5), "ms": round(time, 4)}
+    return {"config": config, "error": round(error, 5)}
 
 
 def gemms(tokens: int, up: moe.Weights, down: moe.Weights) -> Iterator[tuple[str, tuple[Any, moe.Weights, moe.Batch]]]:
@@ -75,7 +75,7 @@ def main() -> None:
     """Write the record; exit code 1 where the patched default or a table was refused or wrong."""
     asked = arguments()
     torch.manual_seed(0)
-    moe.gb10()
+    moe.limit_shared_memory(LIMIT)
     _, stock = moe.load(asked.stock)
     kernels, patched = moe.load(asked.patched)
     up, down = moe.Weights.random(EXPERTS, 2 * WIDTH, HIDDEN), moe.Weights.random(EXPERTS, HIDDEN, WIDTH)
@@ -92,7 +92,7 @@ def main() -> None:
             bad += sum(one.get("error", 1) > 0.02 for kind, one in cell.items() if kind != "stock default")
             print(tokens, name, json.dumps(cell), flush=True)
             cells.append({"tokens": tokens, "gemm": name, **cell})
-    record = {"gpu": torch.cuda.get_device_name(), **moe.VERSIONS, "limit": 101_376, "bad": bad, "cells": cells}
+    record = {"gpu": torch.cuda.get_device_name(), **moe.VERSIONS, "limit": LIMIT, "bad": bad, "cells": cells}
     asked.out.write_text(json.dumps(record, indent=1) + "\n")
     raise SystemExit(1 if bad else 0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,19 +125,23 @@ def expected(rows: Tensor, weights: Weights, batch: Batch, some: Tensor) -> Tens
     return out * batch.weights.flatten()[some].unsqueeze(-1) if down else out
 
 
-def gb10(limit: int = 101_376) -> None:
-    """Let this GPU grant what a GB10 grants; TRITON_OVERRIDE_ARCH=sm121 in the environment chooses the lowering."""
+def limit_shared_memory(limit: int) -> None:
+    """Let Triton grant no more bytes a block; TRITON_OVERRIDE_ARCH=sm121 in the environment chooses the lowering."""
     import triton.compiler.compiler as compiler
 
     compiler.max_shared_mem = lambda _: limit
+
+
+@contextmanager
+def told_gb10(limit: int) -> Iterator[None]:
+    """Who asks PyTorch for this GPU's properties is told a GB10's."""
     real = torch.cuda.get_device_properties
-
-    def properties(*device: Any) -> Any:
-        found = real(*device)
-        known = {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
-        return types.SimpleNamespace(**known | {"shared_memory_per_block_optin": limit})
-
-    torch.cuda.get_device_properties = properties  # type: ignore[assignment]
+    gb10 = types.SimpleNamespace(shared_memory_per_block_optin=limit, major=12, minor=1)
+    torch.cuda.get_device_properties = lambda *_: gb10
+    try:
+        yield
+    finally:
+        torch.cuda.get_device_properties = real
 
 
 VERSIONS = {"torch": torch.__version__, "triton": triton.__version__}
