@@ -181,7 +181,6 @@ def test_a_table_comes_out_of_an_image_that_is_never_run(image: str, tmp_path: P
 
 
 def test_a_table_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     done = run("show", ROOT / "configs/triton_3_5_0" / f"{NAME}.json", "-o", tmp_path / "a.svg")
     assert done.returncode == 0, done.stderr
     assert f"{NAME}_down.json" in done.stdout

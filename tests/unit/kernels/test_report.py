@@ -81,7 +81,6 @@ def test_the_table_that_serves_is_the_one_in_the_folder_searched_first() -> None
 
 
 def test_a_picture_has_lines_and_words(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     from deploy.kernels.picture import draw
 
     made = report(file({1: GOOD, 512: CRASHING}), file({1: GOOD}, NAME + "_down"))
