@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deploy import store
-from deploy.kernels.chosen import FILES, GLM, SGLANG, TRITON, TUNER
-from deploy.kernels.exact import How, Proofs, prove
+from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON, TUNER
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.proof import Target
+from deploy.kernels.exact.prove import How, Proofs, prove
+from deploy.kernels.exact.space import GROUPS, space
 from deploy.kernels.gpu import GB10, GPUS, Gpu
-from deploy.kernels.kernel import Kernel
 from deploy.kernels.memory import shared_memory
-from deploy.kernels.proof import Target
 from deploy.kernels.shape import Shape
-from deploy.kernels.space import GROUPS, space
 
 ROOT = Path(__file__).parents[1]
 SEED, SAMPLE = 20, 60

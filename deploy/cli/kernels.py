@@ -13,7 +13,7 @@ from deploy.cli.setting import resolved, setting
 
 if TYPE_CHECKING:
     from deploy.kernels.check import Verdict
-    from deploy.kernels.proven import Proven
+    from deploy.kernels.exact.proven import Proven
     from deploy.kernels.report import Report
     from deploy.kernels.setting import Setting
 
@@ -117,7 +117,7 @@ def _patched() -> bool:
 
 def _proved(report: Report, setting: Setting) -> Proven:
     from deploy.cli.output import result, view
-    from deploy.kernels.proven import proven
+    from deploy.kernels.exact.proven import proven
 
     with view() as shown:
         return result(proven(report.verdicts, setting.shape, report.target), shown)

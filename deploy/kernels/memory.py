@@ -1,4 +1,4 @@
-"""How many bytes of shared memory a configuration needs, in closed form. The compiler's word is compile.py's.
+"""How many bytes of shared memory a configuration needs, in closed form. The compiler's word is exact/'s.
 
 Exact for GB10 and Hopper over all that SGLang's tuner tries. Left out, since no limit is passed by it: to store its
 result a small loop may have to make room (up to 2 x M x N bytes; on compute capability 8.x, or where BLOCK_SIZE_K is

@@ -14,15 +14,15 @@ import pytest
 
 from deploy import store
 from deploy.errors import BuildError, ConfigError
-from deploy.kernels import chosen, toolchain
-from deploy.kernels.exact import How, Proofs, prove
+from deploy.kernels.exact import chosen, toolchain
+from deploy.kernels.exact.kernel import Kernel, of_table
+from deploy.kernels.exact.pool import ROOT
+from deploy.kernels.exact.proof import Finding, Target
+from deploy.kernels.exact.prove import How, Proofs, prove
+from deploy.kernels.exact.space import space
 from deploy.kernels.gpu import GB10, GPUS, Gpu
-from deploy.kernels.kernel import Kernel, of_table
 from deploy.kernels.memory import shared_memory
-from deploy.kernels.pool import ROOT
-from deploy.kernels.proof import Finding, Target
 from deploy.kernels.shape import Shape
-from deploy.kernels.space import space
 from deploy.kernels.table import Config
 from tests.integration.test_kernel_tables import theirs
 from tests.operation import run
@@ -203,8 +203,8 @@ def test_tma_is_compiled_where_it_is_legal_and_refused_where_nobody_knows_it() -
 SPECIALISED = """
 import sys
 from pathlib import Path
-from deploy.kernels.compile import Compiler
-from deploy.kernels.kernel import Kernel
+from deploy.kernels.exact.compile import Compiler
+from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 compiler = Compiler(Path(sys.argv[1]), 121, 101376)
@@ -217,8 +217,8 @@ for top_k, tokens in ((8, 1), (8, 3), (8, 2), (8, 4096), (1, 1), (1, 3), (1, 16)
 
 def test_triton_tells_batches_apart_as_we_do(tmp_path: Path) -> None:
     """The keys of Triton's own JIT for eight launches: equal exactly where ours are."""
-    from deploy.kernels.exact import _source
-    from deploy.kernels.kernel import specialisation
+    from deploy.kernels.exact.kernel import specialisation
+    from deploy.kernels.exact.prove import _source
 
     module = tmp_path / "fused_moe_triton_kernels.py"
     module.write_bytes(_source(TARGET.sglang))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.kernels.pool import Answer, Setting, answers
-from deploy.kernels.toolchain import Toolchain
+from deploy.kernels.exact.pool import Answer, Setting, answers
+from deploy.kernels.exact.toolchain import Toolchain
 
 pytestmark = pytest.mark.integration
 MARK = f"1000.{os.getpid()}"

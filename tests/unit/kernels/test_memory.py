@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.kernels.exact.space import GROUPS, space
 from deploy.kernels.gpu import GB10, GPUS
 from deploy.kernels.memory import shared_memory
 from deploy.kernels.shape import Gemm
-from deploy.kernels.space import GROUPS, space
 from deploy.kernels.table import Config
 
 FP8 = Gemm("up", 768, 5120, "fp8_w8a8")

@@ -19,9 +19,9 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import CUDABackend, nvidia
 from triton.runtime.errors import OutOfResources
 
-from deploy.kernels.cubin import resources
-from deploy.kernels.kernel import Kernel
-from deploy.kernels.launcher import launch, load
+from deploy.kernels.exact.cubin import resources
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.launcher import launch, load
 
 WARP = 32
 MATRIX = re.compile(r"\b(?:wgmma\.mma_async|mma)\.sync\.aligned\.[\w.]+|\btcgen05\.mma\.[\w.:]+")

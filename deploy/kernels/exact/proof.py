@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from deploy.kernels.exact.kernel import Kernel, specialisation
 from deploy.kernels.gpu import Gpu
-from deploy.kernels.kernel import Kernel, specialisation
 
 FP8 = ("e4m3", "e5m2", "f8f6f4")
 """How PTX names FP8 operands of a matrix instruction."""

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from deploy.kernels.kernel import Kernel
-from deploy.kernels.launcher import ShapeOnly, StandIns, group_quant_fp8, launch, scaled_fp8_quant
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.launcher import ShapeOnly, StandIns, group_quant_fp8, launch, scaled_fp8_quant
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 

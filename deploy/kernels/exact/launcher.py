@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.kernels.kernel import Kernel
+from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.shape import Gemm, Shape
 
 FP8, INT8, FLOAT, INT = "float8_e4m3fn", "int8", "float32", "int32"

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from deploy.kernels.cubin import FRAME, REGISTERS, Resources, resources
+from deploy.kernels.exact.cubin import FRAME, REGISTERS, Resources, resources
 
 
 def elf(info: bytes) -> bytes:

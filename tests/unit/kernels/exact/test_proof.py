@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.proof import Cache, Finding, Proof, Target, key, read_finding
 from deploy.kernels.gpu import GB10, GPUS
-from deploy.kernels.kernel import Kernel
-from deploy.kernels.proof import Cache, Finding, Proof, Target, key, read_finding
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 

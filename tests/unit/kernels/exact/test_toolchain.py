@@ -7,13 +7,13 @@ import re
 import pytest
 
 from deploy.errors import BuildError, ConfigError
-from deploy.kernels.exact import prove
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.proof import Target
+from deploy.kernels.exact.prove import prove
+from deploy.kernels.exact.toolchain import PTXAS_12_9, PTXAS_13_0, Release, fetch, toolchain
 from deploy.kernels.gpu import GB10
-from deploy.kernels.kernel import Kernel
-from deploy.kernels.proof import Target
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
-from deploy.kernels.toolchain import PTXAS_12_9, PTXAS_13_0, Release, fetch, toolchain
 
 
 @pytest.mark.parametrize("version", ["3.3.1", "2.1.0", "latest", "3.5.0; rm"])

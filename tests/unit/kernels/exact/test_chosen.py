@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.kernels import chosen, provenance
-from deploy.kernels.chosen import FILES, FOLDER, GLM, SIZES, TUNER, Which, table, text
+from deploy.kernels import provenance
+from deploy.kernels.exact import chosen
+from deploy.kernels.exact.chosen import FILES, FOLDER, GLM, SIZES, TUNER, Which, table, text
 from deploy.kernels.gpu import GB10
 from deploy.kernels.memory import shared_memory
 from deploy.kernels.table import TOKENS

@@ -14,10 +14,10 @@ from typing import Any
 from deploy import store
 from deploy.errors import BuildError, ConfigError
 from deploy.event import Event, Progress
-from deploy.kernels.kernel import Kernel
-from deploy.kernels.pool import Setting, answers
-from deploy.kernels.proof import Cache, Finding, Proof, Target, key, read_finding
-from deploy.kernels.toolchain import Toolchain, toolchain
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.pool import Setting, answers
+from deploy.kernels.exact.proof import Cache, Finding, Proof, Target, key, read_finding
+from deploy.kernels.exact.toolchain import Toolchain, toolchain
 
 MODULE = "/fused_moe_triton_kernels.py"
 OURS = ("compile.py", "cubin.py", "kernel.py", "launcher.py", "worker.py")

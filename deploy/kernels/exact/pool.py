@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deploy.kernels.toolchain import Toolchain
+from deploy.kernels.exact.toolchain import Toolchain
 
 Answer = dict[str, Any]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Setting:
     limit: int
     toolchain: Toolchain
     timeout: float = 120.0
-    command: tuple[str, ...] = (sys.executable, "-m", "deploy.kernels.worker")
+    command: tuple[str, ...] = (sys.executable, "-m", "deploy.kernels.exact.worker")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The tables that ship for GLM-4.7-FP8 on four GB10s: by which rule they were chosen, not tuned, and how to write them.
 
-python -m deploy.kernels.chosen [--check]     proves every entry by the compiler; writes configs/, or compares
+python -m deploy.kernels.exact.chosen [--check]     proves every entry by the compiler; writes configs/, or compares
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Literal
 
 from deploy.errors import ConfigError, DeployError
 from deploy.event import Event
-from deploy.kernels.exact import Proofs, prove
+from deploy.kernels.exact.kernel import of_table
+from deploy.kernels.exact.proof import Target
+from deploy.kernels.exact.prove import Proofs, prove
 from deploy.kernels.gpu import GB10
-from deploy.kernels.kernel import of_table
-from deploy.kernels.proof import Target
 from deploy.kernels.provenance import Proof, Provenance, checksum, file_name
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config, Table
 
-FOLDER = Path(__file__).parents[2] / "configs" / "triton_3_5_0"
+FOLDER = Path(__file__).parents[3] / "configs" / "triton_3_5_0"
 SGLANG, TRITON = "0.5.4.post2", "3.5.0"
 GLM = Shape(experts=160, intermediate=384, hidden=5120, top_k=8, per_channel=True)
 Which = Literal["up", "down"]
@@ -43,8 +43,8 @@ TILES: Mapping[Which, Mapping[int, tuple[int, int, int, int]]] = {
 """By BLOCK_SIZE_M: BLOCK_SIZE_N, BLOCK_SIZE_K, num_warps, num_stages."""
 NATIVE = "sm120"
 HOW = (
-    "Chosen by the rule in deploy/kernels/chosen.py, from arithmetic and the compiler's numbers alone. No GB10 was "
-    "measured: `tune` on real Sparks replaces this table."
+    "Chosen by the rule in deploy/kernels/exact/chosen.py, from arithmetic and the compiler's numbers alone. No "
+    "GB10 was measured: `tune` on real Sparks replaces this table."
 )
 
 
@@ -107,7 +107,7 @@ def _write(gemm: Which, only_check: bool) -> Iterator[str]:
     path = FOLDER / FILES[gemm]
     if only_check:
         if path.read_text() != text(gemm):
-            raise ConfigError(f"{path.name} is not what the rule says", "python -m deploy.kernels.chosen")
+            raise ConfigError(f"{path.name} is not what the rule says", "python -m deploy.kernels.exact.chosen")
     else:
         path.write_text(text(gemm))
         path.with_name(file_name(path.name)).write_text(provenance(gemm, proofs).to_json())
@@ -125,7 +125,7 @@ def _result(events: Generator[Event, None, tuple[Proof, ...]]) -> tuple[Proof, .
 
 def main() -> int:
     """Exit code 0, or that of the error."""
-    arguments = argparse.ArgumentParser(prog="python -m deploy.kernels.chosen")
+    arguments = argparse.ArgumentParser(prog="python -m deploy.kernels.exact.chosen")
     arguments.add_argument("--check", action="store_true", help="compare with the tables kept, write nothing")
     only_check = arguments.parse_args().check
     try:

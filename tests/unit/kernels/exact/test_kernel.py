@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.kernels.kernel import Kernel, from_json, of_table, representatives, specialisation
+from deploy.kernels.exact.kernel import Kernel, from_json, of_table, representatives, specialisation
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import TOKENS, Config, Table
 from tests.unit.kernels.samples import entries, tables

@@ -1,4 +1,4 @@
-"""Checked tables before the compiler: what exact mode says of every entry. Compiles nothing by itself; see exact.py."""
+"""Checked tables before the compiler: what exact mode says of every entry. Compiles nothing by itself; see prove.py."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal, cast
 from deploy.errors import ConfigError
 from deploy.event import Event
 from deploy.kernels.check import Row, Verdict
-from deploy.kernels.exact import Proofs, prove
+from deploy.kernels.exact.kernel import Kernel, representatives
+from deploy.kernels.exact.proof import Proof
+from deploy.kernels.exact.proof import Target as Arch
+from deploy.kernels.exact.prove import Proofs, prove
 from deploy.kernels.finding import Finding, Target
-from deploy.kernels.kernel import Kernel, representatives
 from deploy.kernels.models import BY_HAND
-from deploy.kernels.proof import Proof
-from deploy.kernels.proof import Target as Arch
 from deploy.kernels.report import grid
 from deploy.kernels.shape import Shape
 

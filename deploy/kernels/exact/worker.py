@@ -1,6 +1,6 @@
 """A process that compiles kernels one after another: a line of JSON in, a line of JSON out. Ends with its input.
 
-python -m deploy.kernels.worker SOURCE ARCH LIMIT
+python -m deploy.kernels.exact.worker SOURCE ARCH LIMIT
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.kernels.kernel import from_json
+from deploy.kernels.exact.kernel import from_json
 
 if TYPE_CHECKING:
-    from deploy.kernels.compile import Compiler
+    from deploy.kernels.exact.compile import Compiler
 
 LONGEST = 2000
 """Characters of an error that travel; Triton's can hold a whole program."""
@@ -35,7 +35,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Triton and ptxas may print; only answers go to the parent
 
-    from deploy.kernels.compile import Compiler
+    from deploy.kernels.exact.compile import Compiler
 
     compiler = Compiler(Path(source), int(arch), int(limit))
     for line in sys.stdin:
