@@ -10,11 +10,8 @@ from deploy.cluster.load import Document
 from deploy.cluster.source import Problem
 from deploy.cluster.spec import Cluster, Image
 from deploy.image.context import recipe, reference
-from deploy.kernels.name import folder
-from deploy.kernels.provenance import SUFFIX
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
-from deploy.launch.table_report import Carried
 from deploy.launch.tables import table_for, versions
 from deploy.patchset import added_choices
 
@@ -39,13 +36,6 @@ def wanted_image(image: Image) -> Wanted:
     """What `build` would make of this image now. Raises ConfigError where a part is missing."""
     found = recipe(image, ROOT)
     return Wanted(reference(image, found), found)
-
-
-def carried(image: Image) -> Carried:
-    """The kernel tables that `build` puts into this image."""
-    where = folder(image.triton)
-    names = sorted(path.name for path in (ROOT / "configs" / where).glob("*.json"))
-    return Carried(where, tuple(name for name in names if not name.endswith(SUFFIX)))
 
 
 def _table(document: Document) -> FlagTable:

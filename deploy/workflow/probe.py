@@ -6,21 +6,23 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deploy.cluster.spec import Cluster
+from deploy.cluster.spec import Cluster, Image
 from deploy.command import Result
 from deploy.errors import NotReadyError, RemoteError
 from deploy.event import Event, Note
+from deploy.kernels.name import folder
+from deploy.kernels.provenance import SUFFIX
 from deploy.launch import nccl, table_report, toolcall
 from deploy.launch.finding import Finding, with_cure
 from deploy.launch.nccl import NcclFinding
 from deploy.launch.sglang import server_flags
 from deploy.launch.streamed import Streamed
-from deploy.launch.table_report import TableFinding
+from deploy.launch.table_report import Carried, TableFinding
 from deploy.launch.toolcall import Verdict
 from deploy.remote import live
 from deploy.remote.execute import Fleet
 from deploy.remote.http import Endpoint
-from deploy.workflow.asked import carried
+from deploy.workflow.asked import ROOT
 from deploy.workflow.ready import HEALTH_TIMEOUT, SMOKE_TIMEOUT, endpoint
 
 CHAT = "/v1/chat/completions"
@@ -54,8 +56,15 @@ def prove(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
 def look(cluster: Cluster, results: Mapping[int, Result]) -> Looked:
     """Kernel tables and NCCL, from what `live.command` printed on each node; a node that did not answer is left out."""
     seen = {rank: live.read(result.stdout) for rank, result in results.items() if result.ok}
-    tables = table_report.findings({rank: one.tables for rank, one in seen.items()}, carried(cluster.image))
+    tables = table_report.findings({rank: one.tables for rank, one in seen.items()}, _carried(cluster.image))
     return Looked(tables, nccl.findings({rank: one.nccl for rank, one in seen.items()}))
+
+
+def _carried(image: Image) -> Carried:
+    """The kernel tables that `build` puts into this image."""
+    where = folder(image.triton)
+    names = sorted(path.name for path in (ROOT / "configs" / where).glob("*.json"))
+    return Carried(where, tuple(name for name in names if not name.endswith(SUFFIX)))
 
 
 def _tool_calls(head: Endpoint, cluster: Cluster, parser: str) -> Iterator[Event]:

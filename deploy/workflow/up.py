@@ -13,7 +13,6 @@ from deploy.cluster.spec import Cluster
 from deploy.command import Command, Result
 from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
-from deploy.image.engine import resolve
 from deploy.launch import fit, plan
 from deploy.launch.finding import shared
 from deploy.launch.node import NodeFacts, assumed_spark
@@ -24,8 +23,6 @@ from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
 from deploy.workflow.asked import ROOT, Wanted, checked, secrets, wanted_image
-from deploy.workflow.gate import gate
-from deploy.workflow.probe import prove
 from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
@@ -45,10 +42,11 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
     wanted = wanted_image(cluster.image)
     with closing(Fleet(cluster)) as fleet:
         fleet.open()
-        for what in gate(cluster, ROOT):
-            yield Note(f"allowed by image.allow: {what}", "warning")
+        gated = fleet.call(lambda: _gated(cluster))
         # Each node goes from login to lock to facts at its own pace.
         with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
+            for what in gated.result():
+                yield Note(f"allowed by image.allow: {what}", "warning")
             seen = understood(fleet, cluster, results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
@@ -58,7 +56,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
     """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
     cluster, hidden = checked(document), secrets(document, environ)
-    gate(cluster, ROOT)
+    _gated(cluster)
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
@@ -68,6 +66,13 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
         results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name, wanted.recipe)))
         seen = understood(fleet, cluster, results)
         return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
+
+
+def _gated(cluster: Cluster) -> tuple[str, ...]:
+    """The gate, imported while the nodes are logged in to: a start costs little more than its calls."""
+    from deploy.workflow.gate import gate
+
+    return gate(cluster, ROOT)
 
 
 def understood(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> list[NodeFacts]:
@@ -88,7 +93,13 @@ def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
     """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has."""
     repository = cluster.image.repository
     held = {digest for node in seen for digest in node.digests(repository)}
-    return f"{repository}@{held.pop() if len(held) == 1 else resolve(wanted.reference)}"
+    return f"{repository}@{held.pop() if len(held) == 1 else _resolved(wanted.reference)}"
+
+
+def _resolved(reference: str) -> str:
+    from deploy.image.engine import resolve
+
+    return resolve(reference)
 
 
 def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Iterator[Event]:
@@ -99,7 +110,7 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
             begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
         yield from wait_until_ready(fleet, cluster, todo, options.timeout)
-        yield from prove(fleet, cluster)
+        yield from _put_to_the_test(fleet, cluster)
     except NotReadyError:
         if not begun:
             raise
@@ -114,6 +125,12 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
             _undo(fleet, dict.fromkeys(fleet.ranks, takedown(cluster.name, grace=0)))
         raise
     yield Note(f"{cluster.name} serves at {todo.url}/v1", "done")
+
+
+def _put_to_the_test(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
+    from deploy.workflow.probe import prove
+
+    return prove(fleet, cluster)
 
 
 def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
