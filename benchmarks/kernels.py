@@ -1,6 +1,6 @@
 """What kernel checks cost, and whether the closed form is what the compiler says; changes nothing but a cache.
 
-python -m benchmarks.kernels [--json] [--full]
+`benchmarks/kernels.py [--json] [--full]`, with the project's own Python.
 
 `fast_s`: `kernels check` of every table in the wheel. `exact_cold_s`, `exact_cached_s`: `kernels check --exact` of one
 table of 18 different entries, both GEMMs, with an empty cache of kernels and again; wheels and tools are there already.
@@ -22,17 +22,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from deploy import store
-from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON, TUNER
-from deploy.kernels.exact.kernel import Kernel
-from deploy.kernels.exact.proof import Target
-from deploy.kernels.exact.prove import How, Proofs, prove
-from deploy.kernels.exact.space import GROUPS, space
-from deploy.kernels.gpu import GB10, GPUS, Gpu
-from deploy.kernels.memory import shared_memory
-from deploy.kernels.shape import Shape
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-ROOT = Path(__file__).parents[1]
+from deploy import store  # noqa: E402
+from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON, TUNER  # noqa: E402
+from deploy.kernels.exact.kernel import Kernel  # noqa: E402
+from deploy.kernels.exact.proof import Target  # noqa: E402
+from deploy.kernels.exact.prove import How, Proofs, prove  # noqa: E402
+from deploy.kernels.exact.space import GROUPS, space  # noqa: E402
+from deploy.kernels.gpu import GB10, GPUS, Gpu  # noqa: E402
+from deploy.kernels.memory import shared_memory  # noqa: E402
+from deploy.kernels.shape import Shape  # noqa: E402
+
 SEED, SAMPLE = 20, 60
 COMPARED = (GB10, GPUS["H100"])
 _SIZES = (GLM.experts, GLM.intermediate, GLM.hidden, GLM.top_k)
@@ -154,7 +156,7 @@ def measure(full: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Print the figures."""
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.kernels")
+    arguments = argparse.ArgumentParser(description="What kernel checks cost")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument(
         "--full", action="store_true", help="the tuner's whole space (tens of minutes), not a sample"
