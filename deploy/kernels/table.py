@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -56,7 +56,7 @@ class Table:
 
     def choose(self, tokens: int) -> int:
         """The batch size whose entry SGLang takes for this many tokens: the nearest, the first of two as near."""
-        return min(self.entries, key=lambda size: abs(size - tokens))
+        return nearest(self.entries, tokens)
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -67,6 +67,11 @@ class Table:
         firsts, lasts = [1, *(end + 1 for end in ends)], [*ends, TOKENS]
         spans = map(Span, firsts, (min(last, TOKENS) for last in lasts), keys)
         return tuple(span for span in spans if span.first <= span.last)
+
+
+def nearest(sizes: Iterable[int], tokens: int) -> int:
+    """The batch size that SGLang takes for this many tokens, of those that a table has in this order."""
+    return min(sizes, key=lambda size: abs(size - tokens))
 
 
 def _last_of(low: int, high: int, order: Mapping[int, int]) -> int:

@@ -29,6 +29,11 @@ _NODE_FILES = (
     *("lab-node", "runc-clamp", "nvidia-smi", "nvidia-container-runtime-hook"),
     *("sshd_config", "lab-registry.yml"),
 )
+CARRIED = (
+    *("__init__", "launch/__init__", "launch/flags", "kernels/__init__"),
+    *(f"kernels/{name}" for name in ("default", "finding", "gpu", "memory", "name", "rules", "shape", "table")),
+)
+"""What the stand-in imports of this package; the base image has no more of it. An image brings its own `deploy`."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,9 @@ def stand_in_files() -> dict[str, bytes]:
     """The stand-in server as it goes into the base image, by path."""
     package = ROOM / "standin"
     sources = {f"sglang_standin/{path.relative_to(package)}": path for path in sorted(package.rglob("*.*"))}
-    sources |= {
-        "sglang_standin/flags.py": Path(deploy.__file__).parent / "launch" / "flags.py",
-        "launch_server.py": FILES / "launch-server",
-    }
+    home = Path(deploy.__file__).parent
+    sources |= {f"deploy/{name}.py": home / f"{name}.py" for name in CARRIED}
+    sources |= {"launch_server.py": FILES / "launch-server"}
     missing = [str(path) for path in (package / "server.py", *sources.values()) if not path.is_file()]
     if missing:
         raise LabError(f"the lab's stand-in server is incomplete: no {missing[0]}", "is this a whole checkout?")

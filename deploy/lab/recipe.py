@@ -154,6 +154,7 @@ FROM {tree}
 LABEL {STAND_IN}="{LACKS}"
 RUN echo "{LACKS}" >{MARKER}
 COPY launch_server.py {TREE}/sglang/launch_server.py
+COPY deploy {STAND_IN_HOME}/deploy
 COPY sglang_standin {STAND_IN_HOME}/sglang_standin
 RUN echo {STAND_IN_HOME} >{SITE}/sglang-standin.pth && python3 -c 'import sglang_standin.server'
 WORKDIR /sgl-workspace/sglang

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.inside import patch
+from deploy.lab.images import stand_in_files
 from tests.gpu.adapt import Launch
 from tests.integration.trees import unpack
 
@@ -31,10 +31,10 @@ def site(version: str, folder: Path) -> Path:
     assert patch.main(["apply", str(folder), "--manifest", str(ROOT / "patches")]) == 0
     (folder / "sglang" / "__init__.py").write_text("")
     (folder / "sglang" / "utils.py").write_text("from json import dumps as convert_json_schema_to_str\n")
-    shutil.copy(ROOT / "deploy/lab/files/launch-server", folder / "sglang" / "launch_server.py")
-    skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "deploy/lab/standin", folder / "sglang_standin", ignore=skip)
-    shutil.copy(ROOT / "deploy/launch/flags.py", folder / "sglang_standin" / "flags.py")
+    for name, content in stand_in_files().items():
+        path = folder / ("sglang/launch_server.py" if name == "launch_server.py" else name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     return folder
 
 

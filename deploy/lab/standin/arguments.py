@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .flags import derive, parser
+from deploy.launch.flags import derive, parser
 
 NO_TIMEOUT_GIVEN = 600.0
 

@@ -9,12 +9,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.kernels.finding import Target
+from deploy.kernels.name import table_name
+from deploy.kernels.shape import Shape
+
 from .arguments import Launch
 from .gang import Gang, JoinError
 from .log import Log
 from .settings import AFTER, Fault, Settings
 from .start import Plan, Step, batch_sizes, order, script
-from .tables import SOURCE, Shape, TablePairError, check_pair, fallbacks, look_up
+from .tables import TablePairError, check_pair, look_up
 
 LARGEST_GRAPH = 512
 GRACE_POLL = 5.0
@@ -74,13 +78,13 @@ class Rank:
         """The lines about this rank's two kernel tables."""
         told, kept = self.told, self.settings
         fp8 = "fp8" in f"{told.args.quantization or ''} {told.args.model_path}".lower()
-        shape = Shape(kept.experts, kept.moe_size // told.tp, kept.device, "fp8_w8a8" if fp8 else "")
-        source = told.tree / SOURCE
-        folder = Path(os.environ.get("SGLANG_MOE_CONFIG_DIR", source.parent))
-        others = fallbacks(source.read_text()) if source.exists() else ()
-        up, down = (look_up(folder, kept.triton, others, shape.file_name(down)) for down in (False, True))
+        shape = Shape(kept.experts, kept.moe_size // told.tp, 0, 0, "fp8_w8a8" if fp8 else "bf16")
+        target = Target(sglang=told.version, triton=kept.triton)
+        home = Path(os.environ.get("SGLANG_MOE_CONFIG_DIR", told.tree / target.rules.home))
+        names = (table_name(shape, kept.device, target.rules, down=down) for down in (False, True))
+        up, down = (look_up(home, target, str(name)) for name in names)
         try:
-            check_pair(up.table, down.table, shape, [size * told.draft_tokens for size in batches])
+            check_pair(up.table, down.table, shape, target, [size * told.draft_tokens for size in batches])
         except TablePairError as error:
             for found in (up, down):
                 self.log.scheduler(found.line)

@@ -1,35 +1,24 @@
-"""Which kernel table a rank would use: SGLang's rule for names, folders, fallbacks and log lines; needs no GPU."""
+"""Which kernel table a rank would use: reads it as SGLang does and says SGLang's lines; deploy/kernels has the rule."""
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = "srt/layers/moe/fused_moe_triton/fused_moe_triton_config.py"
+from deploy.kernels.default import default_segments
+from deploy.kernels.finding import Target
+from deploy.kernels.name import folder, searched, version_of
+from deploy.kernels.shape import Shape
+from deploy.kernels.table import nearest
+
 Table = dict[int, dict[str, int]]
+"""Read as leniently as SGLang reads it: a rank starts with any file that is JSON."""
 
 
 class TablePairError(AssertionError):
     """The up and the down table disagree on BLOCK_SIZE_M for some number of tokens."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One rank's part of the experts: how many, their size after TP, on which device, in which number format."""
-
-    experts: int
-    size: int
-    device: str
-    dtype: str
-
-    def file_name(self, down: bool) -> str:
-        """The name that SGLang looks for; `down` is the second of the two products."""
-        dtype = f",dtype={self.dtype}" if self.dtype else ""
-        end = "_down" if down else ""
-        return f"E={self.experts},N={self.size},device_name={self.device}{dtype}{end}.json"
 
 
 @dataclass(frozen=True)
@@ -40,38 +29,28 @@ class Found:
     line: str
 
 
-def fallbacks(source: str) -> tuple[str, ...]:
-    """The Triton versions that this SGLang falls back to, from its source text, newest first."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "supported_triton_versions":
-            return tuple(ast.literal_eval(node.value))
-    return ()
-
-
-def look_up(folder: Path, triton: str, others: Sequence[str], name: str) -> Found:
-    """Search `folder`/configs as SGLang does: this Triton's folder, then the fallbacks."""
-    wanted = folder / "configs" / version_folder(triton) / name
-    if wanted.exists():
-        return Found(read(wanted), f"Using MoE kernel config from {wanted}.")
-    for other in others:
-        path = folder / "configs" / version_folder(other) / name
-        if other != triton and path.exists():
+def look_up(home: Path, target: Target, name: str) -> Found:
+    """Search `home`/configs as SGLang does: this Triton's folder, then the fallbacks."""
+    configs = home / "configs"
+    present = filter(None, (version_of(path.name) for path in configs.glob("triton_*")))
+    wanted, *others = (
+        (version, configs / folder(version) / name) for version in searched(target.rules, target.triton, present)
+    )
+    if wanted[1].exists():
+        return Found(read(wanted[1]), f"Using MoE kernel config from {wanted[1]}.")
+    for version, path in others:
+        if path.exists():
             return Found(
                 read(path),
-                f"Config file not found at {wanted}. Fallback to triton version {other} and use MoE kernel config "
+                f"Config file not found at {wanted[1]}. Fallback to triton version {version} and use MoE kernel config "
                 f"from {path}. Performance might be sub-optimal!",
             )
     return Found(
         None,
         "Using default MoE kernel config. Performance might be sub-optimal! "
-        f"Config file not found at {wanted}, you can create them with "
+        f"Config file not found at {wanted[1]}, you can create them with "
         "https://github.com/sgl-project/sglang/tree/main/benchmark/kernels/fused_moe_triton",
     )
-
-
-def version_folder(triton: str) -> str:
-    """`triton_3_5_0` for 3.5.0."""
-    return f"triton_{triton.replace('.', '_')}"
 
 
 def read(path: Path) -> Table:
@@ -79,23 +58,17 @@ def read(path: Path) -> Table:
     return {int(tokens): config for tokens, config in json.loads(path.read_text()).items()}
 
 
-def nearest(table: Table, tokens: int) -> dict[str, int]:
-    """The config for a batch of so many tokens; of two equally near keys the first in the file."""
-    return table[min(table, key=lambda key: abs(key - tokens))]
-
-
-def default_block(tokens: int, shape: Shape) -> int:
+def default_block(tokens: int, shape: Shape, target: Target) -> int:
     """BLOCK_SIZE_M of the built-in default config."""
-    if shape.dtype == "fp8_w8a8":
-        return 64 if tokens <= shape.experts else 128
-    return 16 if tokens <= shape.experts else 64
+    met = (one for one in default_segments(shape, target) if tokens <= one.last)
+    return next(met).config.block_m
 
 
-def check_pair(up: Table | None, down: Table | None, shape: Shape, batches: Iterable[int]) -> None:
+def check_pair(up: Table | None, down: Table | None, shape: Shape, target: Target, batches: Iterable[int]) -> None:
     """TablePairError where a batch would trip SGLang's bare assertion."""
-    if down is None:
+    if not down or target.rules.pair_overridden:
         return
     for tokens in batches:
-        block = nearest(up, tokens)["BLOCK_SIZE_M"] if up else default_block(tokens, shape)
-        if block != nearest(down, tokens)["BLOCK_SIZE_M"]:
+        block = up[nearest(up, tokens)]["BLOCK_SIZE_M"] if up else default_block(tokens, shape, target)
+        if block != down[nearest(down, tokens)]["BLOCK_SIZE_M"]:
             raise TablePairError(f"BLOCK_SIZE_M of up and down differ for {tokens} tokens")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 
 from deploy.lab import images, recipe
@@ -60,6 +61,17 @@ def test_every_line_of_the_lock_is_pinned_and_hashed() -> None:
 def test_the_images_name_themselves_stand_ins() -> None:
     assert f'{recipe.STAND_IN}="a DGX Spark"' in recipe.node_dockerfile("rootfs", "")
     assert "without a GPU engine" in recipe.base_dockerfile("tree")
+
+
+def test_the_stand_in_takes_along_all_that_it_imports_of_this_package() -> None:
+    files = {name: content for name, content in images.stand_in_files().items() if name.endswith(".py")}
+    needed = set()
+    for content in files.values():
+        for node in ast.walk(ast.parse(content, feature_version=(3, 10))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deploy"):
+                needed.add(f"{node.module}".replace(".", "/") + ".py")
+    assert "deploy/kernels/name.py" in needed
+    assert needed <= set(files)
 
 
 def test_the_base_looks_like_the_real_one_from_outside() -> None:
