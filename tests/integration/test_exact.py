@@ -26,7 +26,7 @@ from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 from tests.integration.test_kernel_tables import theirs
 from tests.operation import run
-from tests.unit.kernels.test_chosen import BOTH
+from tests.unit.kernels.exact.test_chosen import BOTH
 
 pytestmark = pytest.mark.integration
 GLM = chosen.GLM
