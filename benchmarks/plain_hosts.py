@@ -33,6 +33,7 @@ case "$1 $2" in
 esac
 exit 0
 """
+_NAMESPACE = "plain-"
 _SMI = "#!/bin/sh\n# A stand-in for nvidia-smi.\necho 'NVIDIA GB10'\n"
 
 
@@ -94,7 +95,8 @@ def machine() -> str:
 @contextmanager
 def plain_hosts(count: int, folder: Path) -> Iterator[Hosts]:
     """Start `count` hosts; needs root. Everything is gone afterwards, also after a failure."""
-    namespace = f"plain-{os.getpid()}"
+    _clear_abandoned()
+    namespace = f"{_NAMESPACE}{os.getpid()}"
     _call("ip", "netns", "add", namespace)
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -112,6 +114,17 @@ def plain_hosts(count: int, folder: Path) -> Iterator[Hosts]:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         _call("ip", "netns", "delete", namespace)
+
+
+def _clear_abandoned() -> None:
+    """End the hosts of runs that were killed: their namespaces carry the id of a process that is no more."""
+    for line in _call("ip", "netns", "list").splitlines():
+        name = line.split()[0]
+        owner = name.removeprefix(_NAMESPACE)
+        if owner != name and not Path("/proc", owner).exists():
+            for process in _call("ip", "netns", "pids", name).split():
+                os.kill(int(process), signal.SIGKILL)
+            _call("ip", "netns", "delete", name)
 
 
 def _call(*argv: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.plain_hosts import Hosts, plain_hosts
-from tests.integration.lab import Lab, close_lab, open_lab
+from tests.integration.lab import Lab, close_lab, open_lab, owned
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,19 @@ def light(sshd_hosts: Hosts) -> Hosts:
 
 
 @pytest.fixture(scope="session")
-def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One lab for all tests; it goes also when its start fails half-way."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This machine's Docker Engine, without the labs of test runs that were killed."""
     missing = [name for name in ("docker", "debootstrap", "openssl", "ssh-keygen") if not shutil.which(name)]
     answers = not missing and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
     if missing or not answers:
         pytest.skip(f"needs a Docker Engine (`sh deploy/lab/host.sh start`); missing: {', '.join(missing) or 'it'}")
+    with owned(tmp_path_factory.getbasetemp()):
+        yield
+
+
+@pytest.fixture(scope="session")
+def session_lab(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One lab for all tests; it goes also when its start fails half-way."""
     folder = tmp_path_factory.mktemp("lab")
     try:
         lab = open_lab(folder)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import getpass
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ import yaml
 
 from deploy.cluster.load import load
 from deploy.command import Command
+from deploy.lab.layout import FOLDER_LABEL
 from deploy.remote.execute import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +28,7 @@ CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
 # Set where several labs run side by side on one machine.
 SUBNET = os.environ.get("TEST_LAB_SUBNET", "172.31.247.0/24")
 NODES = int(os.environ.get("TEST_LAB_NODES", "8"))
+OWNER = "owner.lock"
 
 
 @dataclass
@@ -83,14 +89,41 @@ class Lab:
 def open_lab(folder: Path) -> Lab:
     """Start a lab with the image built and pushed."""
     subprocess.run((*CLI, "lab", "up", "--nodes", str(NODES), "--subnet", SUBNET, "--dir", str(folder)),
-                   cwd=ROOT, check=True, capture_output=True)  # fmt: skip
+                   cwd=ROOT, check=True)  # fmt: skip
     fleet = Fleet(load(folder / "cluster.yaml").cluster)
     fleet.connect()
     return Lab(folder, fleet)
 
 
 def close_lab(folder: Path) -> None:
-    subprocess.run((*CLI, "lab", "down", "--dir", str(folder)), cwd=ROOT, check=True, capture_output=True)
+    subprocess.run((*CLI, "lab", "down", "--dir", str(folder)), cwd=ROOT, check=True)
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Mark the labs below a folder as in use, for as long as this process lives; those of killed test runs go."""
+    with (folder / OWNER).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        form = f'{{{{.Label "{FOLDER_LABEL}"}}}}'
+        argv = ("docker", "network", "ls", "--filter", f"label={FOLDER_LABEL}", "--format", form)
+        listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        for lab in map(Path, dict.fromkeys(listed.splitlines())):
+            if f"/pytest-of-{getpass.getuser()}/" in str(lab) and not _in_use(lab):
+                close_lab(lab)
+        yield
+
+
+def _in_use(lab: Path) -> bool:
+    """Somebody who lives holds the mark above it."""
+    mark = next((parent / OWNER for parent in lab.parents if (parent / OWNER).exists()), None)
+    if mark is None:
+        return False
+    with mark.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def interrupt_at(process: subprocess.Popen[str], mark: str, delay: float = 0.0) -> tuple[int, str]:

@@ -46,7 +46,7 @@ def remains(layout: Layout) -> str:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+def lab(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     layout = lay_out(tmp_path_factory.mktemp("lab") / ".lab", SUBNET, 2)
     try:
         list(operation.up(Host(), layout))
