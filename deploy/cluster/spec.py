@@ -127,6 +127,36 @@ class Kernels(Strict):
     )
 
 
+Positive = Annotated[float, Field(gt=0, strict=False)]
+
+
+class Watch(Strict):
+    """How the running ranks are watched, and when they are started again."""
+
+    restarts: Annotated[int, Field(ge=0)] = Field(3, description="Restarts within window_hours; 0: never restart.")
+    window_hours: Positive = Field(6.0, description="Hours that restarts are counted over.")
+    loading_minutes: Positive = Field(30.0, description="Minutes that ranks may take to become ready.")
+    memory_floor_gib: Annotated[float, Field(ge=0, strict=False)] = Field(
+        4.0, description="No restart while a node has less memory available than this, in GiB."
+    )
+    hang_seconds: Positive = Field(90.0, description="Rank 0 hangs when its health port says nothing good for so long.")
+    wedge_seconds: Positive = Field(
+        120.0, description="Requests run and no token comes for so long: the server is wedged."
+    )
+    wedge_watts: Positive = Field(30.0, description="A GPU that draws more is at work, and not wedged.")
+    text_seconds: Annotated[float, Field(ge=0, strict=False)] = Field(
+        300.0, description="How often a short text is asked for and read; 0: never."
+    )
+    incidents: Annotated[int, Field(ge=1)] = Field(20, description="Incident folders that are kept.")
+    incidents_mib: Positive = Field(512.0, description="Size that they may have together, in MiB.")
+
+
+class Doctor(Strict):
+    """What is checked before ranks start."""
+
+    allow: list[Text] = Field(default_factory=list, description="Ids of checks whose failure is only a warning.")
+
+
 class Cluster(Strict):
     """One file, one server."""
 
@@ -145,6 +175,11 @@ class Cluster(Strict):
     secrets: list[Variable] = Field(
         default_factory=list, description="Names of variables of your shell that the ranks get, hidden."
     )
+    api_key: Variable | None = Field(
+        None, description="Name of the variable of your shell that holds the key which the API asks for."
+    )
+    watch: Watch = Field(default_factory=lambda: Watch())
+    doctor: Doctor = Field(default_factory=lambda: Doctor())
 
     @property
     def head(self) -> Node:

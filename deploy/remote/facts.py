@@ -23,32 +23,44 @@ def command(cluster: str, recipe: str = "none") -> Command:
 
 def read(text: str) -> NodeFacts:
     """Facts from the script's output."""
-    lines: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        lines.setdefault(key, []).append(value)
-    info = json.loads(_first(lines, "docker") or "{}")
+    lines = keyed(text)
+    info = json.loads(first(lines, "docker") or "{}")
     return NodeFacts(
-        architecture=_first(lines, "architecture"),
-        home=_first(lines, "home") or "/root",
+        architecture=first(lines, "architecture"),
+        home=first(lines, "home") or "/root",
         docker=str(info.get("ServerVersion") or ""),
-        docker_error="; ".join(info.get("ServerErrors") or []) or _first(lines, "docker_error"),
+        docker_error="; ".join(info.get("ServerErrors") or []) or first(lines, "docker_error"),
         gpu_runtime="gpu_runtime" in lines or "nvidia" in (info.get("Runtimes") or {}),
         gpus=tuple(lines.get("gpu", ())),
         rdma=tuple(_rdma(lines)),
         rdma_devices=tuple(lines.get("rdma_device", ())),
         interfaces=tuple(tuple(value.split()[:2]) for value in lines.get("interface", ())),  # type: ignore[misc]
-        memory_available=int(_first(lines, "memory_available") or 0) * 1024,
-        disk_free=int(_first(lines, "disk_free") or 0) * 1024,
+        memory_available=int(first(lines, "memory_available") or 0) * 1024,
+        disk_free=int(first(lines, "disk_free") or 0) * 1024,
         listening=frozenset(int(value, 16) for value in lines.get("listening", ())),
         images=_images(lines),
         proven=_images(lines, container.SELF_TESTED),
-        ranks=tuple(_rank(json.loads(value)) for value in lines.get("container", ())),
+        ranks=ranks(lines),
     )
 
 
-def _first(lines: Lines, key: str) -> str:
+def keyed(text: str) -> Lines:
+    """Lines of KEY VALUE, by key."""
+    lines: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        lines.setdefault(key, []).append(value)
+    return lines
+
+
+def first(lines: Lines, key: str) -> str:
+    """The first value of a key, or an empty string."""
     return lines.get(key, [""])[0]
+
+
+def ranks(lines: Lines) -> tuple[RunningRank, ...]:
+    """The cluster's containers on a node."""
+    return tuple(_rank(json.loads(value)) for value in lines.get("container", ()))
 
 
 def _images(lines: Lines, tag: str = "") -> tuple[tuple[str, str], ...]:

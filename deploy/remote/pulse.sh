@@ -1,0 +1,21 @@
+# Says every second how the ranks of a cluster on this node are, until its input ends. Reads only.
+# Arguments: CLUSTER SECONDS. Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
+beat() {
+  date '+clock %s.%N'
+  awk '/^MemAvailable:/ { print "memory_available " $2 }' "${SGLANG_SPARK_MEMINFO:-/proc/meminfo}"
+  lock=$HOME/.cache/sglang-spark/$1
+  # A lock that can be had is held by nobody, whatever its holder's file says.
+  flock -n "$lock.lock" true 2>/dev/null || sed 's/^/holder /' "$lock.holder" 2>/dev/null
+  # An engine that hangs must not keep the pulse.
+  if ids=$(timeout 5 docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1" 2>&1); then
+    # shellcheck disable=SC2086
+    [ -z "$ids" ] || timeout 5 docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids 2>/dev/null
+  else
+    echo "docker_error ${ids:-no answer in 5 s}" | tail -n 1
+  fi
+  echo pulse
+}
+while beat "$1"; do sleep "$2"; done &
+beating=$!
+cat > /dev/null
+kill "$beating"
