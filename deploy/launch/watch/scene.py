@@ -29,6 +29,11 @@ class Said:
     at: float
     text: str | None
 
+    @property
+    def bad(self) -> str:
+        """Why the text is garbage, or empty."""
+        return "" if self.text is None else garbage(self.text)
+
 
 Seen = Pulse | Silent | Health | Said | Sample
 
@@ -99,8 +104,7 @@ class Scene:
     def _after_text(self, seen: Said) -> Scene:
         if seen.text is None:
             return self
-        why = garbage(seen.text)
-        return replace(self, answered=True, bad_texts=(*self.bad_texts, why) if why else ())
+        return replace(self, answered=True, bad_texts=(*self.bad_texts, seen.bad) if seen.bad else ())
 
     @property
     def pulses(self) -> Mapping[int, Pulse]:
