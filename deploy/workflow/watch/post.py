@@ -1,4 +1,4 @@
-"""Where a watch stands: contacts to all nodes, what came from them, and this machine's clocks. Judges nothing."""
+"""Where a watch stands: contacts to all nodes, what came from them, and its clocks. Judges nothing."""
 
 from __future__ import annotations
 

@@ -53,6 +53,7 @@ def take_down(post: Post, scene: Scene, ranks: Iterable[int]) -> Generator[Event
     lost: dict[int, Left] = {}
     while wanted:
         with closing(Fleet(post.cluster, wanted)) as fleet:
+            fleet.open()
             try:
                 with lock(fleet, post.holder, then=halt(post.cluster.name)) as held:
                     before = held.results
