@@ -47,8 +47,8 @@ class Pace:
 class Scheduler:
     """Runs all requests at once on a thread of its own; `say` writes its log.
 
-    While `wedged`, what runs stands still, what comes waits, and health checks pass all the same. While `garbled`, every
-    character that is said is an exclamation mark.
+    While `wedged`, what runs stands still, what comes waits, and health checks pass all the same. While `garbled`,
+    every character that is said is an exclamation mark.
     """
 
     def __init__(self, step: Callable[[], None], pace: Pace, say: Callable[[str], None]) -> None:
