@@ -30,7 +30,7 @@ def attend(post: Post, *, answered: bool = False) -> Generator[Event, None, Endi
         if ending is not None:
             return ending
         answered = False
-        yield from _stand_back(post)
+        yield from stand_back(post)
 
 
 def _watch(post: Post, *, answered: bool) -> Generator[Event, None, Ending | None]:
@@ -51,7 +51,7 @@ def _watch(post: Post, *, answered: bool) -> Generator[Event, None, Ending | Non
             return Ending(scene, found)
 
 
-def _stand_back(post: Post) -> Iterator[Event]:
+def stand_back(post: Post) -> Iterator[Event]:
     """Until the lock is free on every node that is heard."""
     scene, who = post.scene(), ""
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.cluster.spec import Cluster
@@ -31,10 +31,11 @@ def told(what: str, text: str, rank: int | None = None, folder: str = "") -> Wat
 
 @dataclass
 class Post:
-    """`holder`: who takes the lock, for others to read."""
+    """`holder`: who takes the lock, for others to read. `key` is the API's, or empty."""
 
     cluster: Cluster
     holder: str
+    key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         self.seen: queue.Queue[Seen] = queue.Queue()

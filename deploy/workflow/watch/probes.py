@@ -75,7 +75,7 @@ class Probes:
         self._tell(Sample(time.monotonic(), found, watts))
 
     def _read_load(self, fleet: Fleet) -> Load | None:
-        head = endpoint(fleet, self._post.cluster, 0)
+        head = endpoint(fleet, self._post.cluster, 0, self._post.key)
         for path in (self._path,) if self._path else load.PATHS:
             answer = head.get(path, LOAD_TIMEOUT)
             if answer.ok and (found := load.read(path, answer.body)):
@@ -97,7 +97,7 @@ class Probes:
             if fleet is None or self._stop.is_set():
                 return
             body = {"model": self._post.cluster.model.path, **TEXT}
-            answer = endpoint(fleet, self._post.cluster, 0).post(CHAT, body, SMOKE_TIMEOUT)
+            answer = endpoint(fleet, self._post.cluster, 0, self._post.key).post(CHAT, body, SMOKE_TIMEOUT)
             said = Said(time.monotonic(), text_of(answer.body) if answer.ok else None)
             self._tell(said)
             if not said.bad:

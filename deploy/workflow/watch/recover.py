@@ -3,6 +3,7 @@ begin. Starts nothing itself."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from deploy.launch.watch.cause import Case
 from deploy.launch.watch.incident import Incident, history
 from deploy.launch.watch.scene import Scene
 from deploy.launch.watch.trouble import SILENT_SECONDS, Trouble, planned
+from deploy.workflow.watch.attend import stand_back
 from deploy.workflow.watch.incidents import Incidents, Kept
 from deploy.workflow.watch.post import Post, fresh, now, told
 from deploy.workflow.watch.takedown import Down, Left, files, take_down, unreachable
@@ -27,6 +29,9 @@ def handle(post: Post, scene: Scene, found: Trouble) -> Generator[Event, None, K
     down = yield from take_down(post, scene, fresh(scene))
     if down.held_by:
         yield told("standing-back", f"standing back: {down.held_by}")
+        # Two watches that wait for equally long would be in each other's way again.
+        time.sleep(random.uniform(0.2, 2.0))
+        yield from stand_back(post)
         return None
     if down.empty:
         return None

@@ -8,12 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from deploy.cluster.load import Document
-from deploy.errors import DeployError, LockedError, NotReadyError
+from deploy.errors import ConfigError, DeployError, LockedError, NotReadyError
 from deploy.event import Event
 from deploy.launch.watch.bounds import Go, Stop
 from deploy.launch.watch.cause import LAUNCH
 from deploy.launch.watch.scene import Scene
 from deploy.launch.watch.trouble import Trouble, planned
+from deploy.workflow.asked import api_key
 from deploy.workflow.up import Options, up
 from deploy.workflow.watch.attend import attend
 from deploy.workflow.watch.incidents import Kept
@@ -24,14 +25,28 @@ PAUSES = (15.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds before a restart is tried again that began nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
-    """`read` gives the cluster as its file says now; `service`: goes on when there is nothing to watch."""
+    """`load` reads the cluster's file; `service`: goes on when there is nothing to watch."""
 
-    read: Callable[[], Document]
+    load: Callable[[], Document]
     environ: Mapping[str, str]
     holder: str
     service: bool = False
+    _last: Document | None = None
+
+    def read(self) -> Document:
+        """The cluster as its file says now; while somebody edits it into a file that is none, as it said before."""
+        try:
+            self._last = self.load()
+        except ConfigError:
+            if self._last is None:
+                raise
+        return self._last
+
+    def post(self) -> Post:
+        document = self.read()
+        return Post(document.cluster, self.holder, api_key(document, self.environ))
 
 
 def up_and_watch(asked: Asked, options: Options) -> Iterator[Event]:
@@ -60,7 +75,7 @@ def watch(asked: Asked, *, answered: bool = False) -> Iterator[Event]:
 
 def _life(asked: Asked, *, answered: bool) -> Generator[Event, None, bool | None]:
     """One life of the gang. Whether the next has answered already; None: nothing is left to watch."""
-    with closing(Post(asked.read().cluster, asked.holder)) as post:
+    with closing(asked.post()) as post:
         yield from _present(asked, post)
         yield told("watching", f"watching {post.cluster.name}: {len(post.cluster.nodes)} ranks")
         ending = yield from attend(post, answered=answered)
@@ -89,7 +104,7 @@ def _restart(asked: Asked, kept: Kept) -> Generator[Event, None, bool | None]:
     """Until the gang serves again, somebody else acts, or the bounds are reached."""
     pauses, removed = list(PAUSES), False
     while True:
-        with closing(Post(asked.read().cluster, asked.holder)) as post:
+        with closing(asked.post()) as post:
             kept, decision = yield from await_restart(post, kept, removed=removed)
             if decision is None:
                 return False
@@ -127,7 +142,7 @@ def _started(asked: Asked, kept: Kept, decision: Go) -> Iterator[Event]:
 
 def _failed(asked: Asked, error: NotReadyError) -> Generator[Event, None, Kept | None]:
     """The incident of a launch that did not come to its end."""
-    with closing(Post(asked.read().cluster, asked.holder)) as post:
+    with closing(asked.post()) as post:
         scene = yield from _heard(post)
         return (yield from handle(post, scene, Trouble(LAUNCH, None, error.message.split(";")[0].splitlines()[0])))
 
@@ -144,7 +159,7 @@ def _heard(post: Post) -> Generator[Event, None, Scene]:
 def _not_begun(asked: Asked, kept: Kept, error: DeployError) -> Generator[Event, None, tuple[Kept, bool]]:
     """A try that failed before any rank of its own ran does not count. With whether it removed the old ranks."""
     yield told("trouble", f"the restart failed: {error.message}")
-    with closing(Post(asked.read().cluster, asked.holder)) as post:
+    with closing(asked.post()) as post:
         scene = yield from _heard(post)
     found = {rank: pulse.container.started for rank, pulse in scene.pulses.items() if pulse.container}
     if kept.incident.same_gang(found):

@@ -109,9 +109,8 @@ def _finished(scene: Scene, rank: int, found: RunningRank | None, clock: float) 
     """When it ended by itself, by our clock; the node's own may be another."""
     if found is None or found.state not in ("exited", "dead"):
         return None
-    pulse = scene.pulses.get(rank)
-    behind = pulse.clock - pulse.at if pulse else clock - time.monotonic()
-    return epoch(found.since) - behind
+    node = scene.nodes[rank]
+    return node.finished(found) if node.pulse else epoch(found.since) - (clock - time.monotonic())
 
 
 def unreachable(rank: int, why: str) -> Left:
