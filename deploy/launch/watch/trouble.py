@@ -46,8 +46,10 @@ def trouble(scene: Scene, rules: Watch, now: float) -> Trouble | None:
 
 def planned(scene: Scene, now: float) -> bool:
     """No node that can be heard has a container of the cluster any more: only `down` and `up` remove them."""
-    heard = [node for node in scene.nodes.values() if node.pulse and now - node.heard < SILENT_SECONDS]
-    known = [node for node in heard if node.engine_silent is None]
+    present = [node for node in scene.nodes.values() if now - node.heard < SILENT_SECONDS]
+    if any(node.pulse is None for node in present):
+        return False
+    known = [node for node in present if node.engine_silent is None]
     return bool(known) and all(node.absent is not None and now - node.absent >= ABSENT_SECONDS for node in known)
 
 
@@ -92,7 +94,8 @@ def _silent(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noq
 
 
 def _removed(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noqa: ARG001
-    if planned(scene, now):
+    others = [node for node in scene.nodes.values() if node.pulse and node.pulse.ranks]
+    if not any(now - node.heard < SILENT_SECONDS for node in others):
         return
     for rank, node in scene.nodes.items():
         if node.absent is not None and now - node.absent >= ABSENT_SECONDS:

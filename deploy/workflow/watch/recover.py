@@ -96,8 +96,10 @@ def _add(kept: Kept, left: Mapping[int, Left]) -> None:
 
 
 def await_restart(post: Post, kept: Kept, *, removed: bool) -> Generator[Event, None, tuple[Kept, Go | Stop | None]]:
-    """Until a restart may begin, or may not any more. None: others act. `removed`: the containers are gone by our own
-    last try, which is no plan of anybody's."""
+    """Until a restart may begin, or may not any more. None: the ranks run, or were removed on purpose.
+
+    `removed`: the containers are gone by our own last try, which is no plan of anybody's.
+    """
     scene, said = post.scene(), ""
     while True:
         scene = post.look(scene)
@@ -105,6 +107,10 @@ def await_restart(post: Post, kept: Kept, *, removed: bool) -> Generator[Event, 
         if not settled:
             continue
         if scene.holder:
+            yield from stand_back(post)
+            scene, removed = post.scene(), False
+            continue
+        if scene.running:
             return kept, None
         if not removed and planned(scene, time.monotonic()):
             return _ended(kept, "planned"), None
