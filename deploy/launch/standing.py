@@ -189,6 +189,8 @@ def _named(alone: Sequence[Standing], ranks: Sequence[int]) -> str:
 
 def _beside(alone: Standing, whole: Standing, ranks: Sequence[Standing]) -> Standing:
     """A rank as part of the gang: one that is ready serves only where all do."""
+    if alone.state == "down" and whole.state == "loading":
+        return Standing("loading", "", "not started yet")
     if alone.state != "serving" or whole.state == "serving":
         return alone
     if whole.state == "loading":
