@@ -91,4 +91,4 @@ def _headline(status: ClusterStatus) -> list[str]:
 def _load(load: Load | None) -> list[str]:
     if load is None:
         return []
-    return [f"load: {load.running} requests run, {load.waiting} wait, {load.tokens} tokens held ({load.source})"]
+    return [f"requests: {load.running} running, {load.waiting} waiting, with {load.tokens} tokens ({load.source})"]

@@ -27,7 +27,7 @@ from deploy.report import ClusterStatus, RankStatus
 from deploy.workflow.probe import look as look_at_use
 from deploy.workflow.ready import endpoint
 
-LOGIN = 4.0
+LOGIN = 3.5
 """Seconds for a login: an answer is wanted soon, and a node that takes longer is as good as away."""
 PATIENCE = 2.5
 """Seconds for an answer over HTTP; SGLang looks for a health answer once a second."""

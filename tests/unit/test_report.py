@@ -35,7 +35,7 @@ def test_the_text_is_a_table_and_what_the_ranks_use() -> None:
         "  `up` of ana, is at work",
     ]
     assert lines[4].split() == ["0", "spark1", "degraded", "-", "running", "ok", "abababababab"]
-    assert lines[6] == "load: 2 requests run, 1 wait, 812 tokens held (/get_load)"
+    assert lines[6] == "requests: 2 running, 1 waiting, with 812 tokens (/get_load)"
     assert lines[7] == f"kernel table on 1 of 2 ranks (0): {NAME} of triton_3_5_0, for both GEMMs"
     assert lines[8].startswith("warning: kernel table on 1 of 2 ranks (1): SGLang's default")
     assert lines[9].startswith("  cure: ")

@@ -64,7 +64,7 @@ def test_a_killed_rank_is_named_and_the_others_are_not_said_to_serve() -> None:
 @pytest.mark.parametrize(
     ("changed", "state", "why"),
     [
-        ([away(2)], "degraded", "rank 2: spark3 cannot be reached: no route to host"),
+        ([away(2)], "degraded", "rank 2: node spark3: no route to host"),
         ([node(1, docker_error="no answer in 5 s")], "degraded", "Engine of spark2 does not answer: no answer in 5 s"),
         ([node(3, "absent")], "degraded", "rank 3: no container"),
         ([node(3, "paused")], "degraded", "rank 3: its container is paused"),
@@ -72,18 +72,29 @@ def test_a_killed_rank_is_named_and_the_others_are_not_said_to_serve() -> None:
         ([node(0, health=503)], "degraded", "its health port says 503"),
         ([node(0, lines=(), health=503)], "loading", "rank 0: starting, for 5 min"),
         ([node(rank, "absent") for rank in range(4)], "down", "taken down as planned, or never started"),
-        ([node(rank, "exited", exit_code=1) for rank in range(4)], "down", "rank 0 ended first: exit code 1"),
+        ([node(rank, "exited", exit_code=1) for rank in range(4)], "down", "rank 0 ended first; ranks 0, 1, 2, 3: exit code 1"),
         ([node(rank, "exited", out_of_memory=True, exit_code=137) for rank in range(4)], "down", "out of memory"),
         ([node(rank, "created", error="no runtime") for rank in range(4)], "down", "never started: no runtime"),
-        ([away(rank) for rank in range(4)], "unknown", "spark1 cannot be reached"),
-        ([away(0), *(node(rank, "exited") for rank in (1, 2, 3))], "unknown", "rank 0: spark1 cannot be reached"),
-        ([away(0), *(node(rank, "absent") for rank in (1, 2, 3))], "unknown", "rank 0: spark1 cannot be reached"),
+        ([away(rank) for rank in range(4)], "unknown", "node spark1: no route"),
+        ([away(0), *(node(rank, "exited") for rank in (1, 2, 3))], "unknown", "rank 0: node spark1: no route"),
+        ([away(0), *(node(rank, "absent") for rank in (1, 2, 3))], "unknown", "rank 0: node spark1: no route"),
     ],
 )  # fmt: skip
 def test_each_trouble_has_its_state_and_its_reason(changed: list[Seen], state: str, why: str) -> None:
     found = told(gang(*changed))
     assert found.whole.state == state
     assert why in found.whole.why
+
+
+def test_of_several_dead_ranks_the_first_is_named_by_the_clock_of_its_own_node() -> None:
+    def ended(rank: int, ago: float, clock: float) -> Seen:
+        one = node(rank, "exited", exit_code=9)
+        assert one.pulse
+        box = replace(one.pulse.ranks[0], since=shown(clock - ago))
+        return replace(one, pulse=replace(one.pulse, clock=clock, ranks=(box,)))
+
+    found = told(gang(ended(1, 10, NOW), ended(2, 12, NOW + 5000), ended(3, 11, NOW - 5000)))
+    assert found.whole.why == "rank 2 ended first; ranks 2, 3, 1: exit code 9"
 
 
 def test_a_start_shows_how_far_it_is_and_since_when() -> None:
@@ -141,7 +152,7 @@ def test_green_health_with_requests_that_stand_still_is_wedged() -> None:
     found = told(gang(), Head(samples(BUSY, BUSY)))
     assert found.whole.state == "wedged"
     assert found.whole.since == shown(NOW - 300)
-    assert "no token came for 300 s; no GPU drew more than 12 W; seen at /get_load" in found.whole.why
+    assert "no token came for 300 s; no GPU drew more than 12 W (/get_load)" in found.whole.why
     assert [one.state for one in found.ranks] == ["wedged", "degraded", "degraded", "degraded"]
 
 
@@ -175,9 +186,9 @@ def test_a_busy_rank_0_may_be_slow() -> None:
     slow = gang(node(0, health=0))
     found = told(slow, Head(samples(BUSY, replace(BUSY, tokens=600))))
     assert (found.whole.state, found.ranks[1].state) == ("serving", "serving")
-    assert "slow: 1 requests run, 0 wait" in found.whole.why
+    assert "slow (requests: 1 running, 0 waiting)" in found.whole.why
     prefill = LogLine(NOW - 9, "[t TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 0, ")
-    assert "a prefill of 8192 tokens runs for 9 s" in told(slow, Head(samples(None), prefill)).whole.why
+    assert "slow (a prefill of 8192 tokens, begun 9 s ago)" in told(slow, Head(samples(None), prefill)).whole.why
     check = replace(prefill, text=prefill.text.replace("8192", "1"))
     assert told(slow, Head(samples(None), check)).whole.state == "degraded"
     assert told(slow, Head(samples(None), replace(prefill, at=NOW - 91))).whole.since == shown(NOW - 91)
