@@ -116,7 +116,7 @@ def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     answer = head.post(CHAT, body, SMOKE_TIMEOUT)
     if not answer.ok:
         raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", SEE_LOGS)
-    text = _text(answer.body)
+    text = text_of(answer.body)
     if why := garbage(text):
         raise NotReadyError(
             f"{cluster.name}: rank 0 answered garbage: {why}: {text[:60]!r}", "the kernels may be wrong"
@@ -124,7 +124,7 @@ def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     yield Note(f"answer: {text.strip()[:100]!r}")
 
 
-def _text(body: str) -> str:
+def text_of(body: str) -> str:
     """All that was generated, thinking included."""
     try:
         message = json.loads(body)["choices"][0]["message"]
