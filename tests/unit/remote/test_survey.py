@@ -66,6 +66,6 @@ def test_a_config_that_is_no_json_is_none() -> None:
 
 
 def test_an_index_without_a_total_is_still_an_index() -> None:
-    node = read("model_folder /m\nmodel_config {}\nmodel_total \nmodel_wanted a.safetensors")
+    node = read("model_folder /m\nmodel_config {}\nmodel_index\nmodel_wanted a.safetensors")
     assert node.model.indexed
     assert node.model.flaws == "missing: a.safetensors"
