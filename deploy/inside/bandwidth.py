@@ -1,4 +1,4 @@
-"""One rank of a timed all-gather over the fabric, as `python3 -m deploy.inside.bandwidth`; its last line is JSON."""
+"""One rank of a timed all-gather over the fabric, as `python3 -m deploy.inside.bandwidth`; it prints a line of JSON."""
 
 from __future__ import annotations
 

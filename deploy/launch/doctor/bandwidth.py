@@ -20,6 +20,8 @@ NEEDED = 21.875
 MIB = 1024
 LIMIT = 150
 """Seconds after which a rank ends itself; importing torch from a cold disk is most of it."""
+ALARM = 142
+"""The exit code of a rank that ended itself so."""
 
 
 def obstacle(case: Case) -> str:
@@ -70,18 +72,28 @@ def judge(results: Mapping[int, Result]) -> Iterator[Check]:
         if said and "missing" in said:
             yield skipped(NAME, rank, str(said["missing"]))
         elif not result.ok or not said:
-            code = "it did not end" if result.code is None else f"exit code {result.code}"
-            yield bad(NAME, rank, f"{code}: {result.tail(2)}", "an all-gather that ends")
+            yield bad(NAME, rank, _broken(result), "an all-gather that ends")
         else:
             yield _measured(rank, said, result.stdout)
+
+
+def _broken(result: Result) -> str:
+    if result.code in (None, ALARM):
+        return f"not ended within {LIMIT} s: {result.tail(1)}"
+    return f"exit code {result.code}: {result.tail(2)}"
 
 
 def _measured(rank: int, said: Mapping[str, Any], log: str) -> Check:
     algorithm = said["bytes"] / said["seconds"] / 1e9
     bus = algorithm * (said["ranks"] - 1) / said["ranks"]
-    network = "RDMA" if "NET/IB" in log and "Using network Socket" not in log else "TCP sockets, or unknown"
-    seen = f"{bus:.1f} GB/s on the bus, {algorithm:.1f} GB/s of the all-gather, by {network}"
+    seen = f"{bus:.1f} GB/s on the bus, {algorithm:.1f} GB/s of the all-gather; NCCL's network: {_network(log)}"
     return good(NAME, rank, seen) if bus >= NEEDED else bad(NAME, rank, seen, f"{NEEDED} GB/s on the bus")
+
+
+def _network(log: str) -> str:
+    """The network that NCCL says it uses; with a device it still mentions the others."""
+    names = [line.rpartition("Using network ")[2].strip() for line in log.splitlines() if "Using network " in line]
+    return names[-1] if names else "not told"
 
 
 def _said(text: str) -> dict[str, Any] | None:
