@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -26,19 +27,19 @@ cat > /dev/null; rm -f "$folder/$name.holder"
 
 
 @contextmanager
-def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[dict[int, Result]]:
+def lock(fleet: Fleet, holder: str, then: Mapping[int, Command] | None = None) -> Iterator[dict[int, Result]]:
     """Hold the lock of every node of the fleet. Raises RemoteError where a login failed, LockedError.
 
-    `then` runs on each node as soon as its own lock is held, with no input and in the same round trip; its Results
-    are what the context gives.
+    `then`, a command a node, runs as soon as its own lock is held, with no input and in the same round trip; its
+    Results are what the context gives.
     """
-    taken = {rank: _Lock(fleet, rank, holder, then) for rank in fleet.ranks}
+    taken = {rank: _Lock(fleet, rank, holder, then[rank] if then else None) for rank in fleet.ranks}
     try:
         fleet.connect()
         problems = {rank: what for rank, one in taken.items() if (what := one.problem())}
         if problems:
             raise fleet.error(problems, "wait for it, or stop it; the lock goes with its holder", LockedError)
-        yield {rank: one.result(then) for rank, one in taken.items()} if then else {}
+        yield {rank: one.result(then[rank]) for rank, one in taken.items()} if then else {}
     finally:
         for one in taken.values():
             one.release()
@@ -49,6 +50,7 @@ class _Lock:
 
     def __init__(self, fleet: Fleet, rank: int, holder: str, then: Command | None) -> None:
         self._lines: list[str] = []
+        self._session, self._first_heard = fleet.sessions[rank], 0.0
         self._answered, self._ended, self._release = threading.Event(), threading.Event(), threading.Event()
         argv = ("sh", "-c", _SCRIPT, "sh", fleet.name, holder, *(then.argv if then else ()))
         command = Command(argv, held=True, timeout=float("inf"))
@@ -61,6 +63,8 @@ class _Lock:
 
     def _hear(self, line: str) -> None:
         self._lines.append(line)
+        if len(self._lines) == 2:
+            self._first_heard = time.time()
         self._answered.set()
         if line.startswith(_ENDED):
             self._ended.set()
@@ -81,7 +85,8 @@ class _Lock:
         lines, last = self._lines[1:-1], self._lines[-1]
         if not last.startswith(_ENDED):
             return Result(command, None, "\n".join(lines), "it broke off" if in_time else "it did not end in time")
-        return Result(command, int(last.removeprefix(_ENDED)), "\n".join(lines))
+        span = (self._session.opened, self._first_heard)
+        return Result(command, int(last.removeprefix(_ENDED)), "\n".join(lines), span=span)
 
     def release(self) -> None:
         self._release.set()

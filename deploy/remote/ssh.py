@@ -16,7 +16,7 @@ import paramiko
 
 from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
-from deploy.errors import RemoteError
+from deploy.errors import HostKeyError, RemoteError
 
 # What fails is told by Results and errors; paramiko's own lines would break into the view.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -33,6 +33,7 @@ class Session:
         self._timeout = ssh.connect_timeout
         self._connection = _connection(node, ssh)
         self._closed = threading.Event()
+        self.opened = 0.0
 
     def open(self) -> None:
         """Log in once. Raises RemoteError that says what to do."""
@@ -41,6 +42,7 @@ class Session:
         except Exception as error:
             raise _translated(self.node, error) from None
         self._transport.set_keepalive(15)
+        self.opened = time.time()
 
     def close(self) -> None:
         """End every command that still runs, and the connection."""
@@ -107,10 +109,12 @@ class _Exchange:
         self.command, self.channel, self.on_line, self.stops = command, channel, on_line, stops
         self.out, self.err = bytearray(), bytearray()
         self.said = 0
+        self.sent = self.heard = 0.0
 
     def result(self) -> Result:
         deadline = time.monotonic() + self.command.timeout
         self.channel.settimeout(min(self.command.timeout, 30))
+        self.sent = time.time()
         self.channel.exec_command(str(self.command))
         if self.command.stdin:
             self.channel.sendall(self.command.stdin.encode())
@@ -138,6 +142,7 @@ class _Exchange:
     def _take(self) -> None:
         while self.channel.recv_ready():
             self.out += self.channel.recv(_PIECE)
+            self.heard = self.heard or time.time()
         while self.channel.recv_stderr_ready():
             piece = self.channel.recv_stderr(_PIECE)
             self.err += piece
@@ -158,8 +163,8 @@ class _Exchange:
             self.said = 0
 
     def _result(self, code: int | None, why: str) -> Result:
-        err = self.err.decode(errors="replace")
-        return Result(self.command, code, self.out.decode(errors="replace"), f"{err}\n{why}".strip() if why else err)
+        out, err = self.out.decode(errors="replace"), self.err.decode(errors="replace")
+        return Result(self.command, code, out, f"{err}\n{why}".strip() if why else err, (self.sent, self.heard))
 
 
 def _connection(node: Node, ssh: Ssh) -> Any:
@@ -182,10 +187,11 @@ def _translated(node: Node, error: Exception) -> RemoteError:
     """What a failed login means, and what mends it."""
     text = str(error) or type(error).__name__
     if isinstance(error, paramiko.BadHostKeyException):
-        what, hint = "its host key is not the one in known_hosts", "find out why before you remove the old key"
-    elif "not found in known_hosts" in text:
-        what, hint = "its host key is not in known_hosts", f"log in once with `ssh {node.host}` and compare the key"
-    elif isinstance(error, paramiko.AuthenticationException):
+        return HostKeyError("its host key is not the one in known_hosts", "find out why before you remove the old key")
+    if "not found in known_hosts" in text:
+        hint = f"log in once with `ssh {node.host}` and compare the key"
+        return HostKeyError("its host key is not in known_hosts", hint)
+    if isinstance(error, paramiko.AuthenticationException):
         what, hint = f"login refused ({text.rstrip('.')})", "check ssh.user and ssh.identity; the key must be allowed"
     elif isinstance(error, FileNotFoundError):
         what, hint = f"{error.filename}: no such file", "check ssh.identity"

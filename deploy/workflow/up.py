@@ -13,17 +13,17 @@ from deploy.cluster.spec import Cluster
 from deploy.command import Command, Result
 from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
-from deploy.launch import fit, plan
-from deploy.launch.exposure import exposure
-from deploy.launch.finding import shared, with_cure
+from deploy.launch import plan
+from deploy.launch.finding import shared
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
 from deploy.launch.selftest import judge
 from deploy.launch.takedown import takedown
-from deploy.remote import facts as probe
+from deploy.remote import survey
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
 from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
+from deploy.workflow.doctor import admitted, told
 from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
@@ -49,13 +49,13 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
         fleet.open()
         gated = fleet.call(lambda: _gated(cluster))
         # Each node goes from login to lock to facts at its own pace.
-        with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
+        with lock(fleet, options.holder, then=survey.commands(cluster, wanted.recipe)) as results:
             for what in gated.result():
                 yield Note(f"allowed by image.allow: {what}", "warning")
-            seen = understood(fleet, cluster, results)
+            seen, warnings = admitted(fleet, cluster, results)
+            yield from told(fleet, warnings)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
-            yield from _exposed(cluster, seen)
             yield from _launch(fleet, cluster, todo, replace(options, key=api_key(document, environ)))
 
 
@@ -69,8 +69,7 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
     with closing(Fleet(cluster)) as fleet:
         fleet.connect()
         wanted = wanted_image(cluster.image)
-        results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name, wanted.recipe)))
-        seen = understood(fleet, cluster, results)
+        seen, _ = admitted(fleet, cluster, fleet.each(survey.commands(cluster, wanted.recipe)))
         return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
 
 
@@ -79,20 +78,6 @@ def _gated(cluster: Cluster) -> tuple[str, ...]:
     from deploy.workflow.gate import gate
 
     return gate(cluster, ROOT)
-
-
-def understood(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> list[NodeFacts]:
-    """Facts of every node. Raises one RemoteError with every node that cannot run its rank."""
-    failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
-    if failed:
-        raise fleet.error(failed, "the node must have a POSIX shell and iproute2")
-    seen = [probe.read(results[rank].stdout) for rank in sorted(results)]
-    unfit: dict[int, str] = {}
-    for rank, what in fit.problems(cluster, seen):
-        unfit[rank] = f"{unfit[rank]}; {what}" if rank in unfit else what
-    if unfit:
-        raise fleet.error(unfit, "nothing was started; mend these and run `up` again")
-    return seen
 
 
 def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
@@ -137,12 +122,6 @@ def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event
     from deploy.workflow.probe import prove
 
     return prove(fleet, cluster, key)
-
-
-def _exposed(cluster: Cluster, seen: list[NodeFacts]) -> Iterator[Event]:
-    found = exposure(cluster, seen[0].interfaces)
-    if found:
-        yield Note(with_cure(found), found.level)
 
 
 def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
