@@ -79,7 +79,7 @@ def _snapshot(lines: Lines) -> Snapshot:
         commit=first(lines, "model_commit"),
         snapshots=tuple(lines.get("model_snapshot", ())),
         config=_json(first(lines, "model_config")),
-        indexed="model_total" in lines,
+        indexed="model_index" in lines,
         total=int(first(lines, "model_total") or 0),
         wanted=frozenset(lines.get("model_wanted", ())),
         shards={name: int(size) for size, name in shards},

@@ -2,8 +2,9 @@
 # Arguments: CLUSTER RECIPE FABRIC MODEL REVISION PEER... Lines of KEY VALUE; deploy/remote/survey.py reads them.
 date '+clock %s.%N'
 echo "ssh $SSH_CONNECTION"
-ip -4 route show default | sed -n 's/.* dev \([^ ]*\).*/default_route \1/p' | head -n 1
-ip -o link show | awk '{ sub("[@:].*", "", $2); for (i = 3; i < NF; i++) if ($i == "mtu") print "mtu " $2 " " $(i + 1) }'
+for file in /sys/class/net/*/mtu; do
+  name=${file#/sys/class/net/} && read -r size <"$file" && echo "mtu ${name%/mtu} $size"
+done
 
 # A frame as large as the interface sends, which nobody may cut; one lost answer is no cut cable.
 frame() {
@@ -20,8 +21,8 @@ gpu_processes() {
     done
 }
 peers() {
-  mtu=$(ip -o link show "$(ip -o -4 addr show to "$3" | awk '{ print $2; exit }')" 2>/dev/null | sed -n 's/.* mtu \([0-9]*\).*/\1/p')
-  [ -n "$mtu" ] && command -v ping >/dev/null && echo ping || return 0
+  link=$(ip -o -4 addr show to "$3") && link=${link#*: }
+  [ -n "$link" ] && read -r mtu <"/sys/class/net/${link%% *}/mtu" && command -v ping >/dev/null && echo ping || return 0
   from=$3
   shift 5
   # 28 bytes of a frame are the headers of IP and ICMP; no packet is larger than 65535 bytes.
@@ -33,18 +34,21 @@ peers() {
 late=$( peers "$@" & gpu_processes & wait )
 echo "$late"
 
-awk '/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapCached|AnonPages|Slab|KernelStack|PageTables|Percpu|Hugetlb):/ {
-  sub(":", "", $1); print "memory " $1 " " $2 }' "${SGLANG_SPARK_MEMINFO:-/proc/meminfo}"
+awk '$2 == "00000000" && $8 == "00000000" { print "default_route " $1; nextfile }
+/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SwapCached|AnonPages|Slab|KernelStack|PageTables|Percpu|Hugetlb):/ {
+  sub(":", "", $1); print "memory " $1 " " $2 }' /proc/net/route "${SGLANG_SPARK_MEMINFO:-/proc/meminfo}"
 
 model=$4 folder=
 case $model in '~' | '~/'*) model=$HOME${model#'~'} ;; esac
 if [ -n "$model" ]; then
   printf 'model_root %s\n' "$model"
   if [ -d "$model/snapshots" ]; then
-    commit=$(cat "$model/refs/$5" 2>/dev/null) || commit=$5
+    commit=$5
+    # A file of a hub's cache ends without a newline.
+    [ -f "$model/refs/$5" ] && { read -r commit <"$model/refs/$5" || [ -n "$commit" ]; }
     printf 'model_commit %s\n' "$commit"
     folder=$model/snapshots/$commit
-    ls "$model/snapshots" | sed 's/^/model_snapshot /'
+    for one in "$model/snapshots"/*; do [ -e "$one" ] && echo "model_snapshot ${one##*/}"; done
   else
     folder=$model
   fi
@@ -57,8 +61,8 @@ if [ -n "$folder" ] && cd "$folder" 2>/dev/null; then
   [ -f config.json ] && printf 'model_config %s\n' "$(head -c 1000000 config.json | tr '\n' ' ')"
   index=model.safetensors.index.json
   if [ -f "$index" ]; then
-    echo "model_total $(grep -o -m 1 '"total_size": *[0-9]*' "$index" | tr -dc 0-9)"
-    grep -o '"[^"/]*\.safetensors"' "$index" | awk '!seen[$0]++ { gsub("\"", ""); print "model_wanted " $0 }'
+    awk 'BEGIN { RS = "\""; print "model_index" } total { sub("^[^0-9]*", ""); printf "model_total %.0f\n", $0; total = 0 }
+      $0 == "total_size" { total = 1 } /^[^\/]*\.safetensors$/ && !seen[$0]++ { print "model_wanted " $0 }' "$index"
   fi
   # A link into nowhere has no size of its own.
   stat -L -c 'model_shard %s %n' -- *.safetensors 2>/dev/null

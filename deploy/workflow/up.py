@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,6 @@ from deploy.remote import survey
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
 from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
-from deploy.workflow.doctor import admitted, told
 from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
@@ -52,8 +51,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
         with lock(fleet, options.holder, then=survey.commands(cluster, wanted.recipe)) as results:
             for what in gated.result():
                 yield Note(f"allowed by image.allow: {what}", "warning")
-            seen, warnings = admitted(fleet, cluster, results)
-            yield from told(fleet, warnings)
+            seen = yield from _admitted(fleet, cluster, results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             yield from _launch(fleet, cluster, todo, replace(options, key=api_key(document, environ)))
@@ -66,6 +64,8 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
+    from deploy.workflow.doctor import admitted
+
     with closing(Fleet(cluster)) as fleet:
         fleet.connect()
         wanted = wanted_image(cluster.image)
@@ -74,10 +74,20 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
 
 
 def _gated(cluster: Cluster) -> tuple[str, ...]:
-    """The gate, imported while the nodes are logged in to: a start costs little more than its calls."""
+    """The gate, imported with the checks while the nodes are logged in to: a start costs little more than its calls."""
+    from deploy.workflow import doctor  # noqa: F401
     from deploy.workflow.gate import gate
 
     return gate(cluster, ROOT)
+
+
+def _admitted(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> Generator[Event, None, list[NodeFacts]]:
+    """Facts of nodes that passed every check of `doctor`; warnings are told. Raises RemoteError."""
+    from deploy.workflow.doctor import admitted, told
+
+    seen, warnings = admitted(fleet, cluster, results)
+    yield from told(fleet, warnings)
+    return seen
 
 
 def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:

@@ -39,7 +39,7 @@ MENDS = {
     "leftovers": "`up` and `down` remove those of this cluster; for another cluster's use its own `down`",
     "api.open": "set api_key to the name of a variable of your shell, or server.host to 127.0.0.1",
     "fit.memory": "lower context-length, raise mem-fraction-static, or take kv-cache-dtype fp8_e4m3",
-    "bandwidth": "look for NET/IB in NCCL's log, and check cable, link speed and MTU",
+    "bandwidth": "NCCL's network must be IB, not Socket: see rdma.device and nccl.hca; then check link speed and MTU",
 }
 """Every id, in the order of a report, with what usually mends it."""
 

@@ -52,7 +52,7 @@ def fits(cluster: Cluster, model: Snapshot, available: int, total: int) -> Fit:
     ranks = _int(flags, 1, "tp") * _int(flags, 1, "pp-size")
     config = _text(model.config or {})
     weights, per_token = model.size // ranks, kv_per_token(flags, config)
-    fraction = flags.get("mem-fraction-static") or 1 - reserve(flags) * MIB / total
+    fraction = flags.get("mem-fraction-static") or round(1 - reserve(flags) * MIB / total, 3)
     tokens = int((available * float(fraction) - weights) // per_token)
     capped = min(tokens, _int(flags, tokens, "max-total-tokens"))
     context = _int(flags, _int(config, 0, "max_position_embeddings"), "context-length")

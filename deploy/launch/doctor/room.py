@@ -69,9 +69,8 @@ def _killed(node: Seen) -> str:
 
 
 def disk_image(case: Case) -> Iterator[Check]:
-    """The size is that on a node which has the image; the registry tells only the compressed one."""
-    repository = case.cluster.image.repository
-    size = max((node.image_size for node in case.nodes.values() if node.facts.digests(repository)), default=0)
+    """The size is that of the image unpacked, where some engine has it; a registry tells only the compressed one."""
+    repository, size = case.cluster.image.repository, case.image_size
     for rank, node in case.nodes.items():
         free = f"{gib(node.facts.disk_free)} free for Docker"
         if not node.facts.docker:
@@ -79,9 +78,11 @@ def disk_image(case: Case) -> Iterator[Check]:
         elif node.facts.digests(repository):
             yield good("disk.image", rank, f"the image is here; {free}")
         elif not size:
-            yield skipped("disk.image", rank, f"no node has the image yet, so its size is not known; {free}")
+            yield skipped(
+                "disk.image", rank, f"neither a node nor this machine has the image, so its size is not known; {free}"
+            )
         elif node.facts.disk_free < size:
-            yield bad("disk.image", rank, free, f"{gib(size)}, as the image takes on another node")
+            yield bad("disk.image", rank, free, f"{gib(size)} for the image")
         else:
             yield good("disk.image", rank, f"{free}; the image takes {gib(size)}")
 

@@ -94,10 +94,14 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """What is examined: a cluster, and the nodes of it that were reached, by rank."""
+    """What is examined: a cluster, and the nodes of it that were reached, by rank.
+
+    `image_size` is in bytes, 0 where nobody knows it.
+    """
 
     cluster: Cluster
     nodes: Mapping[int, Seen]
+    image_size: int = 0
 
     def interface(self, rank: int) -> str:
         """The interface with the node's fabric address, or empty."""
