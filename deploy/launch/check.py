@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.cluster.load import did_you_mean
-from deploy.cluster.source import Problem, printable
+from deploy.cluster.source import Problem
 from deploy.cluster.spec import DEFAULT_SERVER, Cluster
 from deploy.launch.doctor.check import FIRM, MENDS
 from deploy.launch.flags import Flag, FlagTable
@@ -62,7 +62,7 @@ def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
         yield Problem(path, what + (instead if name == "api-key" else ""))
     elif table.find(f"--{name}") is None:
         known = [spelling.lstrip("-") for flag in table.flags for spelling in flag.spellings]
-        yield Problem(path, f"SGLang {table.version} has no flag --{printable(name)}{did_you_mean(name, known)}")
+        yield Problem(path, f"SGLang {table.version} has no flag --{name}{did_you_mean(name, known)}")
     else:
         yield from _alias(name, table)
 

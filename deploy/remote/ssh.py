@@ -132,16 +132,21 @@ def _connection(node: Node, ssh: Ssh) -> Any:
     connection = fabric.Connection(
         node.host, user=ssh.user, port=node.port or ssh.port, connect_timeout=ssh.connect_timeout, connect_kwargs=keys
     )
-    # Fabric trusts unknown hosts unless it is told not to.
-    known = Path(ssh.known_hosts).expanduser()
-    if known.exists():
-        connection.client.load_host_keys(str(known))
-    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    _hold_to_known_hosts(connection, Path(ssh.known_hosts).expanduser())
     return connection
 
 
 def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _hold_to_known_hosts(connection: Any, known: Path) -> None:
+    """Fabric trusts unknown hosts unless it is told not to, the jump hosts of ~/.ssh/config (ProxyJump) among them."""
+    while isinstance(connection, fabric.Connection):
+        if known.exists():
+            connection.client.load_host_keys(str(known))
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection = connection.gateway
 
 
 def _translated(node: Node, error: Exception) -> RemoteError:

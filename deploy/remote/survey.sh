@@ -41,12 +41,12 @@ awk '$2 == "00000000" && $8 == "00000000" { print "default_route " $1; nextfile 
 model=$4 folder=
 case $model in '~' | '~/'*) model=$HOME${model#'~'} ;; esac
 if [ -n "$model" ]; then
-  echo "model_root $model"
+  printf 'model_root %s\n' "$model"
   if [ -d "$model/snapshots" ]; then
     commit=$5
     # A file of a hub's cache ends without a newline.
     [ -f "$model/refs/$5" ] && { read -r commit <"$model/refs/$5" || [ -n "$commit" ]; }
-    echo "model_commit $commit"
+    printf 'model_commit %s\n' "$commit"
     folder=$model/snapshots/$commit
     for one in "$model/snapshots"/*; do [ -e "$one" ] && echo "model_snapshot ${one##*/}"; done
   else
@@ -57,7 +57,7 @@ if [ -n "$model" ]; then
   df -Pk "${place:-/}" | { read -r _; read -r _ _ _ free _; echo "model_disk_free $free"; }
 fi
 if [ -n "$folder" ] && cd "$folder" 2>/dev/null; then
-  echo "model_folder $folder"
+  printf 'model_folder %s\n' "$folder"
   [ -f config.json ] && printf 'model_config %s\n' "$(head -c 1000000 config.json | tr '\n' ' ')"
   index=model.safetensors.index.json
   if [ -f "$index" ]; then

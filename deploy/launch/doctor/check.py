@@ -37,7 +37,7 @@ MENDS = {
     "port.rendezvous": "end the program that listens there, or choose another rendezvous_port",
     "image.digest": "`up` pulls the same digest everywhere",
     "leftovers": "`up` and `down` remove those of this cluster; for another cluster's use its own `down`",
-    "api.open": "set api_key, or server.host to a private address",
+    "api.open": "set api_key to the name of a variable of your shell, or server.host to 127.0.0.1",
     "fit.memory": "lower context-length, raise mem-fraction-static, or take kv-cache-dtype fp8_e4m3",
     "bandwidth": "NCCL's network must be IB, not Socket: see rdma.device and nccl.hca; then check link speed and MTU",
 }
