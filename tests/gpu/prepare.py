@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,15 @@ def make_tokenizer() -> Any:
 
 
 def make_words() -> Any:
-    """A tokenizer whose every token is a word: whatever such a model says is text, and never a tool call's markup."""
+    """A tokenizer whose every token is a long word: whatever a model without sense says is text, and no tool call.
+
+    Such a model soon says one token, or a few, over and over; it is not the text that is put to the test with it.
+    """
     # on the GPU machine only
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = [SPECIAL[0], "<|unknown|>", *(f"word{number}" for number in range(2, int(str(CONFIG["vocab_size"]))))]
+    size = int(str(CONFIG["vocab_size"]))
+    words = [SPECIAL[0], "<|unknown|>", *(sha512(bytes([n % 256, n // 256])).hexdigest() for n in range(2, size))]
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=words[1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -65,7 +65,7 @@ class Container:
 
     def processes(self) -> list[int]:
         """All processes of the container, the first one first; the keeper is none of them."""
-        return descendants(self.state["Keeper"])
+        return descendants(self.state["Keeper"]) if self.running else []
 
     def signal(self, number: int) -> None:
         """To every process, those included that are born meanwhile."""
@@ -77,8 +77,10 @@ class Container:
             seen |= fresh
 
     def signal_main(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.state["Pid"], number)
+        main = self.state["Pid"]
+        if main:
+            with suppress(ProcessLookupError):
+                os.kill(main, number)
 
     def ended(self, patience: float) -> bool:
         """Wait so many seconds for its end."""

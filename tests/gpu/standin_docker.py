@@ -47,7 +47,7 @@ def refuse(why: str, code: int = REFUSED) -> NoReturn:
 def parsed(words: Sequence[str], flags: set[str], values: set[str]) -> tuple[Options, list[str]]:
     """Options up to the first word that is none, and the rest; an unknown option is refused."""
     options: Options = {}
-    rest = list(words)
+    rest = [part for word in words for part in _split(word, flags)]
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
         name = name if name in flags | values else SHORT.get(name, name)
@@ -57,6 +57,13 @@ def parsed(words: Sequence[str], flags: set[str], values: set[str]) -> tuple[Opt
             value = rest.pop(0) if rest else refuse(f"{name} needs a value")
         options.setdefault(name, []).append(value)
     return options, rest
+
+
+def _split(word: str, flags: set[str]) -> list[str]:
+    """`-aq` as `-a -q`."""
+    letters = [f"-{letter}" for letter in word[1:]]
+    whole = len(word) > 2 and word[0] == "-" and word[1] != "-" and all(SHORT.get(one) in flags for one in letters)
+    return letters if whole else [word]
 
 
 def rendered(template: str, value: Mapping[str, Any]) -> str:
