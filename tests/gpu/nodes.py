@@ -144,7 +144,9 @@ def _make(node: Node, host: Mapping[str, Any]) -> None:
     told = {"image": IMAGE, "address": node.address, **host}
     (node.folder / "host.json").write_text(json.dumps(told))
     hosts = f"127.0.0.1 localhost\n{node.address} {RANK_HOST}\n"
-    users = [line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[0] not in ("root", "sshd")]
+    users = [
+        line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[0] not in ("root", "sshd")
+    ]
     users += ["root:x:0:0:root:/root:/bin/sh", "sshd:x:65533:65534::/run/sshd:/bin/false"]
     secrets = "root:*:19000:0:99999:7:::\nsshd:!:19000:0:99999:7:::\n"
     for name, text in (("hosts", hosts), ("passwd", "\n".join(users) + "\n"), ("shadow", secrets)):

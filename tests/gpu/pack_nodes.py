@@ -1,4 +1,4 @@
-"""Packs what makes a bare GPU host four nodes: pack_nodes.py [FOLDER]; needs a package index, OpenSSH and iproute2 here.
+"""Packs what makes a bare GPU host four nodes: pack_nodes.py [FOLDER]; needs PyPI, OpenSSH and iproute2.
 
 nodes.tar.xz holds `python/` (the toolkit's libraries for the GPU machine's Python), `bin/` (this machine's sshd,
 ssh-keygen and ip) and `lib/` (the loader and libraries of those three, so that they need nothing of the other machine).
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.gpu.pack import compress, download  # noqa: E402
+from tests.gpu.pack import compress, download
 
 # What `up` and the watch import, in the versions that are installed here, less what the GPU machine has beside PyTorch:
 # click, Jinja2, PyYAML, Rich, requests and wrapt.

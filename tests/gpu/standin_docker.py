@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.gpu.standin_container import Container, Shelf  # noqa: E402
+from tests.gpu.standin_container import Container, Shelf
 
 STATE = Path(os.environ.get("STANDIN_STATE", "/nonexistent"))
 REFUSED, NOT_FOUND = 125, 1
@@ -155,8 +155,8 @@ def inspect(words: Sequence[str]) -> None:
 
 def run(words: Sequence[str]) -> None:
     """Start a rank as a process: what `up` gives it, changed as tests/gpu/adapt.py says."""
-    from tests.gpu.adapt import adapted
     from deploy.container import RANK
+    from tests.gpu.adapt import adapted
 
     options, (picture, *argv) = parsed(words, RUN_FLAGS, RUN_VALUES)
     labels = dict(text.split("=", 1) for text in options.get("--label", []))
@@ -169,7 +169,7 @@ def run(words: Sequence[str]) -> None:
     asked = {"rank": labels[RANK], "argv": argv, "env": env}
     launch = adapted(asked, here["python"], Path(here["site"]), Path(here["model"]), here["address"])
     told = {"name": name, "labels": labels, "image": picture, "told_env": options.get("--env", []), "told_argv": argv}
-    one = Shelf(STATE).make(launch.argv, {**here["env"], **launch.env, **here["extra_env"]}, told)
+    one = Shelf(STATE).make(launch.argv, {**here["env"], **launch.env}, told)
     print(one.made["id"])
 
 
@@ -226,7 +226,9 @@ def stop(words: Sequence[str]) -> None:
 
 
 def rm(words: Sequence[str]) -> None:
-    options, names = parsed([{"-f": "--force", "-v": "--volumes"}.get(w, w) for w in words], {"--force", "--volumes"}, set())
+    options, names = parsed(
+        [{"-f": "--force", "-v": "--volumes"}.get(w, w) for w in words], {"--force", "--volumes"}, set()
+    )
     for one in found(names, force="--force" in options):
         if one.running and "--force" not in options:
             refuse("You cannot remove a running container", NOT_FOUND)
