@@ -99,7 +99,7 @@ def ask(question: str, path: str, tools: IO[str] | None, max_tokens: int) -> Non
     from deploy.workflow.ask import ask as stream
     from deploy.workflow.ask import read_tools
 
-    for piece in stream(load(path), question, read_tools(tools.read()) if tools else [], max_tokens):
+    for piece in stream(load(path), os.environ, question, read_tools(tools.read()) if tools else [], max_tokens):
         click.echo(piece, nl=False)
     click.echo()
 
