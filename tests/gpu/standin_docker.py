@@ -130,6 +130,7 @@ def ps(words: Sequence[str]) -> None:
         wanted = all(_matches(text, made, state) for text in options.get("--filter", []))
         if wanted and (state["Running"] or "--all" in options):
             row = {"ID": made["id"], "Names": made["name"], "Image": made["image"], "State": state["Status"]}
+            row["Status"] = "Up" if state["Running"] else f"Exited ({state['ExitCode']})"
             print(made["id"] if "--quiet" in options else rendered(options.get("--format", ["{{.Names}}"])[0], row))
 
 
@@ -150,6 +151,7 @@ def inspect(words: Sequence[str]) -> None:
         config = {"Labels": made["labels"], "Image": made["image"], "Env": made["told_env"], "Cmd": made["told_argv"]}
         shown = {"Id": made["id"], "Name": f"/{made['name']}", "Created": made["created"], "Config": config}
         shown |= {"State": state, "RestartCount": 0, "Image": made["image"], "LogPath": str(one.log)}
+        shown |= {"Mounts": [], "HostConfig": {"NetworkMode": "host", "Init": True, "RestartPolicy": {"Name": "no"}}}
         print(rendered(options.get("--format", ["[{{json .}}]"])[0], shown))
 
 
