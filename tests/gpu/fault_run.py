@@ -200,7 +200,7 @@ def started(run: Run, toolkit: Toolkit, since: float) -> None:
 
 
 def watching(one: Said) -> bool:
-    return one.kind == "Watched" and one.level in ("watching", "restarted")
+    return one.kind == "Watched" and one.level == "watching"
 
 
 if __name__ == "__main__":
