@@ -156,11 +156,14 @@ def _make(node: Node, host: Mapping[str, Any]) -> None:
 
 def _sshd(folder: Path, tools: Path, node: Node) -> subprocess.Popen[bytes]:
     Path("/run/sshd").mkdir(parents=True, exist_ok=True)
+    environment = [f"PATH={folder}/bin:{os.environ['PATH']}", f"STANDIN_STATE={node.folder}", f"HOME={node.folder}"]
+    # nvidia-smi may need it.
+    environment += [f"{name}={os.environ[name]}" for name in ("LD_LIBRARY_PATH",) if name in os.environ]
     options = [
         f"ListenAddress={node.address}", f"Port={SSH_PORT}", f"HostKey={folder}/host", "PidFile=none", "UsePAM=no",
         f"AuthorizedKeysFile={folder}/authorized_keys", "StrictModes=no", "PermitRootLogin=prohibit-password",
         "PasswordAuthentication=no", "UseDNS=no", "LogLevel=VERBOSE",
-        f"SetEnv=PATH={folder}/bin:{os.environ['PATH']} STANDIN_STATE={node.folder} HOME={node.folder}",
+        f"SetEnv={' '.join(environment)}",
     ]  # fmt: skip
     server = [*carried(tools, "sshd"), "-D", "-r", "-e", "-f", "/dev/null"]
     server += [word for option in options for word in ("-o", option)]

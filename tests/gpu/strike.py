@@ -13,7 +13,7 @@ from tests.gpu.standin_container import Container
 from tests.gpu.toolkit import Said, Toolkit
 
 # Of all that is told, what answers to a fault; the rest is how far the ranks are.
-_ANSWERS = ("trouble", "error", "warning", "lost", "down", "incident", "restarting", "given-up", "stderr")
+_ANSWERS = ("trouble", "error", "warning", "lost", "down", "incident", "restarting", "given-up")
 SIGNALS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 
 
@@ -95,7 +95,7 @@ def told(toolkit: Toolkit, since: float) -> list[list[object]]:
     return [
         [round(one.at - since, 2), one.level or one.kind, one.text[:600]]
         for one in list(toolkit.said)
-        if one.at >= since and ((one.level or one.kind) in _ANSWERS or notices(one))
+        if one.at >= since and (one.level in _ANSWERS or notices(one) or one.text.startswith("hint:"))
     ]
 
 

@@ -42,7 +42,7 @@ class Toolkit:
         self._log, self._lock = log.open("a"), threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "build-and-deploy.py"), *words],
-            env={**os.environ, "PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(log.parent)},
             cwd=log.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
