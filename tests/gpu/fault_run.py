@@ -38,6 +38,8 @@ doctor: {{allow: [{", ".join(name for name in MENDS if name not in FIRM)}]}}
 """
 """The model's text has no sense to look at, the host's memory may grow as it is used, and it is no DGX Spark."""
 IMPORTED = "import click, docker, fabric, jinja2, paramiko, pydantic, rich, yaml"
+# The watch asks every rank's health each 5 s.
+SETTLE = 8.0
 KEPT = ("log", "calls", "refused", "incident.json")
 LOADING = b"Load weight begin"
 
@@ -206,7 +208,7 @@ def started(run: Run, toolkit: Toolkit, since: float) -> None:
         raise TooLateError(f"`up --watch` ended with {toolkit.code}")
     run.record["starts"].append(round(time.time() - began, 1))
     said(f"serving after {run.record['starts'][-1]} s; {len(containers(run.nodes)[2].processes())} processes in rank 2")
-    time.sleep(3)
+    time.sleep(SETTLE)
 
 
 def watching(one: Said) -> bool:
