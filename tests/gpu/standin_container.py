@@ -108,6 +108,8 @@ class _Keeper:
         nothing = os.open(os.devnull, os.O_RDWR)
         for one in (0, 1, 2):
             os.dup2(nothing, one)
+        # The caller's locks are none of a container's: Docker's daemon is no child of its command line.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
     def keep(self) -> None:
         main, started = self._start(), now()
