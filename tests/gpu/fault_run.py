@@ -172,6 +172,8 @@ def killed_while_loading(run: Run) -> None:
     toolkit = run.toolkit("up", "--json", "--timeout", "300")
     try:
         until(lambda: loading(run) or toolkit.code is not None, run.end, "rank 2 does not load")
+        if toolkit.code is not None:
+            raise TooLateError(f"`up` ended with {toolkit.code}")
         with outcome(run, toolkit, ("killed", "loading", 2)) as seen:
             strike(run.nodes, toolkit, seen, min(time.time() + 40, run.end))
             seen.exit_code = toolkit.wait(min(40, run.end - time.time()))
