@@ -41,4 +41,23 @@ class LogLine:
     text: str
 
 
-Event = Note | Progress | RankPhase | LogLine
+@dataclass(frozen=True)
+class Watched:
+    """One change that the watch of a running cluster tells.
+
+    `what` is for scripts: watching, waiting, lost, back, memory, trouble, down, incident, restarting, restarted,
+    given-up, planned, standing-back. `at` is the time in UTC, RFC 3339; `folder` is where an incident is kept.
+    """
+
+    what: str
+    text: str
+    at: str
+    rank: int | None = None
+    folder: str = ""
+
+    @property
+    def loud(self) -> bool:
+        return self.what in ("lost", "memory", "trouble", "down", "incident", "restarting", "given-up")
+
+
+Event = Note | Progress | RankPhase | LogLine | Watched

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from deploy.event import Event, LogLine, Note, Progress, RankPhase
+from deploy.event import Event, LogLine, Note, Progress, RankPhase, Watched
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class QuietView:
     """Warnings alone."""
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Note) and event.level == "warning":
+        if (isinstance(event, Note) and event.level == "warning") or (isinstance(event, Watched) and event.loud):
             click.echo(plain(event), err=True)
 
 
@@ -84,6 +84,8 @@ def plain(event: Event) -> str:
         return f"{event.task}: {amount(event)}"
     if isinstance(event, LogLine):
         return f"rank {event.rank} | {event.text}"
+    if isinstance(event, Watched):
+        return f"{event.at} {event.text}"
     return f"warning: {event.text}" if event.level == "warning" else event.text
 
 

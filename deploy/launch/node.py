@@ -31,6 +31,7 @@ class RunningRank:
     exit_code: int = 0
     out_of_memory: bool = False
     error: str = ""
+    started: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one way to end a cluster's ranks on a node, as a command. Runs nothing."""
+"""The ways to end a cluster's ranks on a node, as commands: to remove them, and to kill them and keep what they said."""
 
 from __future__ import annotations
 
@@ -20,3 +20,20 @@ def takedown(cluster: str, grace: int) -> Command:
     """Stop within `grace` seconds, remove, forget the secrets; prints a line a container. Safe to repeat."""
     argv = ("sh", "-c", _SCRIPT, "sh", container.CLUSTER, cluster, str(grace), secrets_path(cluster))
     return Command(argv, timeout=grace + 60)
+
+
+_HALT = """
+date '+clock %s.%N'
+ids=$(timeout 10 docker ps --all --quiet --no-trunc --filter "label=$1=$2" 2>&1) || { echo "docker_error $ids" | tail -n 1; exit 0; }
+[ -n "$ids" ] || exit 0
+docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids
+running=$(docker ps --quiet --no-trunc --filter "label=$1=$2")
+[ -z "$running" ] || timeout 20 docker kill $running > /dev/null 2>&1
+running=$(docker ps --quiet --no-trunc --filter "label=$1=$2")
+[ -z "$running" ] || echo "alive $running"
+"""
+
+
+def halt(cluster: str) -> Command:
+    """Kill what runs, at once, and keep the containers; prints how they were before. Safe to repeat."""
+    return Command(("sh", "-c", _HALT, "sh", container.CLUSTER, cluster), timeout=60)

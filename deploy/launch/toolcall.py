@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.launch.streamed import Streamed
+from deploy.launch.symptom import garbage
 
 TOOL: dict[str, Any] = {
     "type": "function",
@@ -100,15 +101,10 @@ def _unsound(parser: str, name: str, arguments: str, finish: str) -> Verdict:
 
 def _without_call(parser: str, answer: Streamed) -> Verdict:
     said = answer.content or answer.reasoning
-    if garbage(said):
-        return Verdict("failed", f"rank 0 generated garbage: {said[:60]!r}")
+    if why := garbage(said):
+        return Verdict("failed", f"rank 0 generated garbage: {why}: {said[:60]!r}")
     kind = "in words" if answer.content.strip() else "with a thought alone"
     return Verdict("unsure", f"the model answered {kind}, so {parser} had no streamed call to read: {said[:100]!r}")
-
-
-def garbage(text: str) -> bool:
-    """Nothing, or one character over and over: what broken kernels generate behind a green health answer."""
-    return not text.strip() or (len(text) > 3 and len(set(text)) == 1)
 
 
 def _leaked(text: str) -> str:

@@ -1,15 +1,20 @@
-"""All nodes at once: connections, locks, and the carrying out of steps. Decides nothing about what to run."""
+"""All nodes at once: connections, and the carrying out of steps. Decides nothing about what to run."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from deploy.cluster.spec import Cluster, Node
 from deploy.command import Command, Result
 from deploy.errors import RemoteError
+from deploy.remote.exchange import Ends
+from deploy.remote.pending import Pending
 from deploy.remote.ssh import Session
 
 OnLine = Callable[[int, str], None]
@@ -17,17 +22,22 @@ T = TypeVar("T")
 
 
 class Fleet:
-    """One open session a node, by rank; `ranks` limits which nodes are contacted."""
+    """One open session a node, by rank; `ranks` limits which nodes are contacted.
+
+    `fence` changes a command into one that its node refuses once this side may no longer act there (see `lock`).
+    """
 
     def __init__(self, cluster: Cluster, ranks: tuple[int, ...] | None = None) -> None:
         self.ranks = tuple(range(len(cluster.nodes))) if ranks is None else ranks
         self.nodes: Sequence[Node] = cluster.nodes
         self.sessions = [Session(node, cluster.ssh) for node in cluster.nodes]
         self.name = cluster.name
+        self.fence: Callable[[Command], Command] | None = None
         self._opening: dict[int, Future[None]] = {}
         self._stop = threading.Event()
-        self._binding: set[Future[Result]] = set()
-        self._pool = ThreadPoolExecutor(max_workers=4 * len(cluster.nodes) + 4, thread_name_prefix="node")
+        self._pending = Pending()
+        # A thread a node for its lock, pulse, log and health, and some for steps and watchers.
+        self._pool = ThreadPoolExecutor(max_workers=8 * len(cluster.nodes) + 8, thread_name_prefix="node")
 
     def open(self) -> None:
         """Begin to log in on every node; commands wait for the login of their own node alone."""
@@ -47,6 +57,27 @@ class Fleet:
         if errors:
             raise self.refused(errors)
 
+    def revive(self, ranks: Iterable[int], timeout: float) -> dict[int, RemoteError]:
+        """Log in anew wherever the connection is gone, and try again for `timeout` s; who stays away, and why."""
+        gone = [rank for rank in ranks if not self.sessions[rank].alive]
+        until = time.monotonic() + timeout
+        tries = {rank: self._pool.submit(self._reopened, rank, until) for rank in gone}
+        self._opening |= tries
+        wait(tries.values(), timeout=timeout)
+        late = RemoteError(f"no SSH login in {timeout:g} s", "check its power and its network")
+        found = {rank: one.exception() if one.done() else late for rank, one in tries.items()}
+        return {rank: error for rank, error in found.items() if isinstance(error, RemoteError)}
+
+    def _reopened(self, rank: int, until: float) -> None:
+        """Log in, again and again until `until`. Raises the last RemoteError."""
+        while True:
+            try:
+                return self.sessions[rank].open()
+            except RemoteError:
+                # A refusal comes at once, as from a node that still starts.
+                if time.monotonic() + 1 > until or self.sessions[rank].closed.wait(1):
+                    raise
+
     def refused(self, errors: Mapping[int, RemoteError]) -> RemoteError:
         hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
         return self.error({rank: error.message for rank, error in errors.items()}, "; ".join(hints))
@@ -59,20 +90,24 @@ class Fleet:
 
     def submit(self, rank: int, command: Command, on_line: OnLine | None = None) -> Future[Result]:
         """Start a command on one node."""
-        listener = None if on_line is None else lambda line: on_line(rank, line)
-        future = self._pool.submit(self.run, rank, command, listener, self._stop if command.loose else None)
-        if not command.loose:
-            self._binding.add(future)
-            future.add_done_callback(self._binding.discard)
-        return future
+        ends = Ends(partial(on_line, rank) if on_line else None, self._stop if command.loose else None)
+        if command.loose:
+            return self._pool.submit(self.run, rank, command, ends)
+        return self._pool.submit(self._bound, rank, command, ends, self._pending.generation)
 
-    def run(
-        self, rank: int, command: Command, on_line: Callable[[str], None] | None, stop: threading.Event | None
-    ) -> Result:
+    def _bound(self, rank: int, command: Command, ends: Ends, generation: int) -> Result:
+        """Run what must be known to have ended before it can be undone; not at all once `settle` has passed it by."""
+        with self._pending.one(generation) as begin:
+            if not begin:
+                return Result(command, None, stderr="stopped before it began")
+            sent = self.fence(command) if self.fence else command
+            return replace(self.run(rank, sent, ends), command=command)
+
+    def run(self, rank: int, command: Command, ends: Ends | None = None) -> Result:
         """Run a command in this thread, once its node is logged in."""
         if self._opening[rank].exception():
             return Result(command, None, stderr="not connected")
-        return self.sessions[rank].run(command, on_line, stop)
+        return self.sessions[rank].run(command, ends)
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Run a watcher beside the commands."""
@@ -100,13 +135,14 @@ class Fleet:
     def settle(self, timeout: float = 30.0) -> None:
         """Let go of loose commands and watchers, and wait for all others, so that nothing begins behind our back."""
         self._stop.set()
-        wait(set(self._binding), timeout=timeout)
+        self._pending.settle(timeout)
 
     def close(self) -> None:
+        """End every command and connection; no thread is left."""
         self._stop.set()
         for session in self.sessions:
             session.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _failure(result: Result) -> str:

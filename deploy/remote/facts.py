@@ -113,4 +113,5 @@ def _rank(found: Any) -> RunningRank:
         exit_code=state["ExitCode"],
         out_of_memory=state["OOMKilled"],
         error=state.get("Error", ""),
+        started=state["StartedAt"],
     )

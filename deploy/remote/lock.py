@@ -1,88 +1,98 @@
-"""One `up` or `down` at a time a cluster: a flock on every node, gone by itself when its holder goes away."""
+"""One `up` or `down` at a time a cluster: a lock on every node, which frees itself when its holder cannot be heard.
+
+Two controllers are never at work at once: a node refuses the commands of one that lost its lock there, also when
+that one has not noticed yet (guard.sh).
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, wait
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
+from pathlib import Path
 
 from deploy.command import Command, Result
 from deploy.errors import LockedError
 from deploy.remote.execute import Fleet
+from deploy.remote.held import PATIENCE, HeldLock
 
-_LOCKED = 75
-_ENDED = "command ended with "
-_SCRIPT = """
-folder=$HOME/.cache/sglang-spark name=$1 holder=$2; shift 2
-[ -d "$folder" ] || mkdir -p "$folder" || exit 1
-exec 9>>"$folder/$name.lock" || exit 1
-flock -n 9 || { cat "$folder/$name.holder" 2>/dev/null; exit 75; }
-echo "$holder" > "$folder/$name.holder"; echo locked
-[ $# -eq 0 ] || { "$@" < /dev/null; echo "command ended with $?"; }
-cat > /dev/null; rm -f "$folder/$name.holder"
-"""
+_SCRIPT = Path(__file__).with_name("lock.sh")
+_GUARD = Path(__file__).with_name("guard.sh")
 
 
 @contextmanager
-def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[dict[int, Result]]:
+def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[Lock]:
     """Hold the lock of every node of the fleet. Raises RemoteError where a login failed, LockedError.
 
-    `then` runs on each node as soon as its own lock is held, with no input and in the same round trip; its Results
-    are what the context gives.
+    `then` runs on each node as soon as its own lock is held, with no input and in the same round trip.
     """
-    taken = {rank: _Lock(fleet, rank, holder, then) for rank in fleet.ranks}
+    held = Lock(fleet, holder, then)
     try:
-        fleet.connect()
-        problems = {rank: what for rank, one in taken.items() if (what := one.problem())}
-        if problems:
-            raise fleet.error(problems, "wait for it, or stop it; the lock goes with its holder", LockedError)
-        yield {rank: one.result(then) for rank, one in taken.items()} if then else {}
+        held.take()
+        yield held
     finally:
-        for one in taken.values():
-            one.release()
+        held.release()
 
 
-class _Lock:
-    """The lock of one node: a shell there that holds a flock for as long as it can read from us."""
+class Lock:
+    """The locks of all nodes of a fleet. While they are held, nodes refuse commands from whoever lost theirs."""
 
-    def __init__(self, fleet: Fleet, rank: int, holder: str, then: Command | None) -> None:
-        self._lines: list[str] = []
-        self._answered, self._ended, self._release = threading.Event(), threading.Event(), threading.Event()
-        argv = ("sh", "-c", _SCRIPT, "sh", fleet.name, holder, *(then.argv if then else ()))
-        command = Command(argv, held=True, timeout=float("inf"))
-        self._future = fleet.call(partial(fleet.run, rank, command, self._hear, self._release))
-        self._future.add_done_callback(self._over)
+    def __init__(self, fleet: Fleet, holder: str, then: Command | None) -> None:
+        self._fleet, self._holder, self._then = fleet, holder, then
+        self._token = secrets.token_hex(8)
+        self._held = {rank: self._begin(rank, then) for rank in fleet.ranks}
 
-    def _over(self, _: Future[Result]) -> None:
-        self._answered.set()
-        self._ended.set()
+    def _begin(self, rank: int, then: Command | None) -> HeldLock:
+        name = (self._fleet.name, self._token, str(PATIENCE), self._holder)
+        argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *name, *(then.argv if then else ()))
+        return HeldLock(self._fleet, rank, Command(argv, held=True, timeout=float("inf")), runs=bool(then))
 
-    def _hear(self, line: str) -> None:
-        self._lines.append(line)
-        self._answered.set()
-        if line.startswith(_ENDED):
-            self._ended.set()
+    def take(self) -> None:
+        """Wait until every lock is held. Raises RemoteError where a login failed, LockedError."""
+        refused = {rank: error for rank, error in self._fleet.reach().items() if rank in self._held}
+        if refused:
+            raise self._fleet.refused(refused)
+        self._refuse({rank: one.problem() for rank, one in self._held.items()})
+        self._fleet.fence = self._fenced
 
-    def problem(self) -> str:
-        """Empty once the lock is held; else who holds it, or why it cannot be taken."""
-        if not self._answered.wait(60):
-            return "the lock did not answer in 60 s"
-        if self._lines[:1] == ["locked"]:
-            return ""
-        result = self._future.result()
-        who = self._lines[0] if self._lines else "another run"
-        return f"locked by {who}" if result.code == _LOCKED else f"no lock: {result.tail(1)}"
+    def _refuse(self, problems: dict[int, str]) -> None:
+        found = {rank: what for rank, what in problems.items() if what}
+        if found:
+            hint = f"wait for it, or stop it; the lock of a holder that is gone frees itself within {PATIENCE} s"
+            raise self._fleet.error(found, hint, LockedError)
 
-    def result(self, command: Command) -> Result:
-        """How the command behind the lock ended; its two streams come as one."""
-        in_time = self._ended.wait(command.timeout)
-        lines, last = self._lines[1:-1], self._lines[-1]
-        if not last.startswith(_ENDED):
-            return Result(command, None, "\n".join(lines), "it broke off" if in_time else "it did not end in time")
-        return Result(command, int(last.removeprefix(_ENDED)), "\n".join(lines))
+    def _fenced(self, command: Command) -> Command:
+        argv = ("sh", "-c", _GUARD.read_text(), "sh", self._fleet.name, self._token, *command.argv)
+        return replace(command, argv=argv)
+
+    @property
+    def results(self) -> dict[int, Result]:
+        """How `then` ended on each node."""
+        then = self._then
+        return {rank: one.result(then) for rank, one in self._held.items()} if then else {}
+
+    def lost(self) -> dict[int, str]:
+        """The nodes whose lock is no longer ours, and why; they may be another's by now."""
+        return {rank: why for rank, one in self._held.items() if (why := one.lost())}
+
+    def check(self) -> None:
+        """Raises LockedError where a lock was lost: to be called before each step."""
+        lost = self.lost()
+        if lost:
+            hint = "nothing more is done there, since another run may be at work: see `status`, then run it again"
+            raise self._fleet.error(lost, hint, LockedError)
+
+    def retake(self, ranks: Iterable[int]) -> dict[int, str]:
+        """Take lost locks again, over connections that may be new; where that failed, and why."""
+        again = {rank: self._begin(rank, None) for rank in ranks if rank in self._held and self._held[rank].lost()}
+        for rank, one in again.items():
+            self._held[rank].release()
+            self._held[rank] = one
+        return {rank: why for rank, one in again.items() if (why := one.problem())}
 
     def release(self) -> None:
-        self._release.set()
-        wait([self._future], timeout=5)
+        """Give every lock back."""
+        for one in self._held.values():
+            one.release()
+        self._fleet.fence = None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-import select
 import threading
-import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +15,76 @@ import paramiko
 from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
 from deploy.errors import RemoteError
+from deploy.remote.exchange import Ends, Exchange
+from deploy.remote.liveness import SILENCE, Liveness
 
 # What fails is told by Results and errors; paramiko's own lines would break into the view.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
-OnLine = Callable[[str], None]
-_PIECE = 1 << 16
-
 
 class Session:
-    """One SSH connection to one node. Commands run on channels of it; a dead node ends each by its timeout."""
+    """One SSH connection to one node. A node that falls silent ends it, and every command on it, within 10 s."""
 
     def __init__(self, node: Node, ssh: Ssh) -> None:
         self.node = node
-        self._timeout = ssh.connect_timeout
-        self._connection = _connection(node, ssh)
-        self._closed = threading.Event()
+        self._ssh, self._timeout = ssh, ssh.connect_timeout
+        self._connection: Any = None
+        self._liveness: Liveness | None = None
+        self.closed = threading.Event()
 
     def open(self) -> None:
-        """Log in once. Raises RemoteError that says what to do."""
+        """Log in; also anew, after the connection broke. Raises RemoteError that says what to do."""
+        self._drop()
+        self._connection = connection = _connection(self.node, self._ssh)
         try:
-            self._connection.open()
+            connection.open()
+            self._liveness = Liveness(connection.client.get_transport(), self.node.host)
         except Exception as error:
+            connection.client.close()
             raise _translated(self.node, error) from None
-        self._transport.set_keepalive(15)
+        if self.closed.is_set():
+            self._drop()
 
     def close(self) -> None:
-        """End every command that still runs, and the connection."""
-        self._closed.set()
-        self._connection.close()
+        """End every command that still runs, and the connection; no thread of it is left."""
+        self.closed.set()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._connection.client.close()
+        if self._liveness:
+            self._liveness.close()
+        self._liveness = None
+
+    @property
+    def alive(self) -> bool:
+        """The connection is there, as far as it is known."""
+        transport = self._connection and self._connection.client.get_transport()
+        return bool(transport and transport.active)
 
     @property
     def _transport(self) -> paramiko.Transport:
-        transport = self._connection.client.get_transport()
-        if transport is None:
-            raise EOFError("the connection is closed")
-        return transport  # type: ignore[no-any-return]
+        if not self.alive:
+            raise EOFError("it is closed")
+        return self._connection.client.get_transport()  # type: ignore[no-any-return]
 
-    def run(self, command: Command, on_line: OnLine | None = None, stop: threading.Event | None = None) -> Result:
+    def run(self, command: Command, ends: Ends | None = None) -> Result:
         """Run a command to its end. Never raises for a node's sake: a Result without a code says what happened."""
+        liveness = self._liveness
         try:
-            channel = self._transport.open_session(timeout=self._timeout)
+            result = self._result(command, ends or Ends())
         except (paramiko.SSHException, OSError, EOFError) as error:
-            return Result(command, None, stderr=f"the connection is lost: {error}")
+            result = Result(command, None, stderr=f"the connection is lost: {_text(error)}")
+        if result.code is None and liveness and liveness.silent:
+            why = f"the node has not answered for {SILENCE} s"
+            return replace(result, stderr=f"{result.stderr}\n{why}".strip())
+        return result
+
+    def _result(self, command: Command, ends: Ends) -> Result:
+        channel = self._transport.open_session(timeout=self._timeout)
         try:
-            return _Exchange(command, channel, on_line, (self._closed, stop or self._closed)).result()
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            return Result(command, None, stderr=f"the connection broke: {error}")
+            return Exchange(command, channel, ends, self.closed).result()
         finally:
             channel.close()
 
@@ -100,68 +121,6 @@ class _Reader(io.RawIOBase):
         return len(piece)
 
 
-class _Exchange:
-    """What goes to and comes from one channel until it ends, is stopped, or is out of time."""
-
-    def __init__(self, command: Command, channel: Any, on_line: OnLine | None, stops: tuple[threading.Event, ...]):
-        self.command, self.channel, self.on_line, self.stops = command, channel, on_line, stops
-        self.out, self.err = bytearray(), bytearray()
-        self.said = 0
-
-    def result(self) -> Result:
-        deadline = time.monotonic() + self.command.timeout
-        self.channel.settimeout(min(self.command.timeout, 30))
-        self.channel.exec_command(str(self.command))
-        if self.command.stdin:
-            self.channel.sendall(self.command.stdin.encode())
-        if not self.command.held:
-            self.channel.shutdown_write()
-        while not self._ended():
-            if any(stop.is_set() for stop in self.stops):
-                return self._result(None, "stopped")
-            if time.monotonic() > deadline:
-                return self._result(None, f"no answer in {self.command.timeout:g} s")
-            select.select([self.channel], [], [], 0.2)
-            self._take()
-        self._say(last=True)
-        code = self.channel.recv_exit_status()
-        return self._result(code if code >= 0 else None, "" if code >= 0 else "the connection broke")
-
-    def _ended(self) -> bool:
-        """The exit code is here and both streams are read to their end."""
-        self._take()
-        return bool(self.channel.exit_status_ready() and self.channel.eof_received and not self._pending())
-
-    def _pending(self) -> bool:
-        return bool(self.channel.recv_ready() or self.channel.recv_stderr_ready())
-
-    def _take(self) -> None:
-        while self.channel.recv_ready():
-            self.out += self.channel.recv(_PIECE)
-        while self.channel.recv_stderr_ready():
-            piece = self.channel.recv_stderr(_PIECE)
-            self.err += piece
-            if self.on_line:
-                self.out += piece
-        self._say()
-
-    def _say(self, *, last: bool = False) -> None:
-        """Hand on whole lines; with a listener the two streams are one, as in a log."""
-        if not self.on_line:
-            return
-        end = len(self.out) if last else self.out.rfind(b"\n") + 1
-        for line in self.out[self.said : max(end, self.said)].decode(errors="replace").splitlines():
-            self.on_line(line)
-        self.said = max(end, self.said)
-        if self.said > 1 << 20:
-            del self.out[: self.said]
-            self.said = 0
-
-    def _result(self, code: int | None, why: str) -> Result:
-        err = self.err.decode(errors="replace")
-        return Result(self.command, code, self.out.decode(errors="replace"), f"{err}\n{why}".strip() if why else err)
-
-
 def _connection(node: Node, ssh: Ssh) -> Any:
     keys: dict[str, Any] = {"banner_timeout": ssh.connect_timeout, "auth_timeout": ssh.connect_timeout}
     keys["channel_timeout"] = ssh.connect_timeout
@@ -178,9 +137,13 @@ def _connection(node: Node, ssh: Ssh) -> Any:
     return connection
 
 
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
 def _translated(node: Node, error: Exception) -> RemoteError:
     """What a failed login means, and what mends it."""
-    text = str(error) or type(error).__name__
+    text = _text(error)
     if isinstance(error, paramiko.BadHostKeyException):
         what, hint = "its host key is not the one in known_hosts", "find out why before you remove the old key"
     elif "not found in known_hosts" in text:

@@ -17,6 +17,7 @@ from deploy.launch.finding import Finding, with_cure
 from deploy.launch.nccl import NcclFinding
 from deploy.launch.sglang import server_flags
 from deploy.launch.streamed import Streamed
+from deploy.launch.symptom import garbage
 from deploy.launch.table_report import Carried, TableFinding
 from deploy.launch.toolcall import Verdict
 from deploy.remote import live
@@ -101,8 +102,10 @@ def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     if not answer.ok:
         raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", SEE_LOGS)
     text = _text(answer.body)
-    if toolcall.garbage(text):
-        raise NotReadyError(f"{cluster.name}: rank 0 answered garbage: {text[:60]!r}", "the kernels may be wrong")
+    if why := garbage(text):
+        raise NotReadyError(
+            f"{cluster.name}: rank 0 answered garbage: {why}: {text[:60]!r}", "the kernels may be wrong"
+        )
     yield Note(f"answer: {text.strip()[:100]!r}")
 
 

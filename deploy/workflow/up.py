@@ -44,10 +44,10 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
         fleet.open()
         gated = fleet.call(lambda: _gated(cluster))
         # Each node goes from login to lock to facts at its own pace.
-        with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as results:
+        with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as held:
             for what in gated.result():
                 yield Note(f"allowed by image.allow: {what}", "warning")
-            seen = understood(fleet, cluster, results)
+            seen = understood(fleet, cluster, held.results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             yield from _launch(fleet, cluster, todo, options)

@@ -8,6 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,34 @@ def test_a_rank_that_hangs_before_the_first_request_keeps_rank_0_from_being_read
         assert until(lambda: answer(ranks[0].launch.port, "/health", 2) == 503, SECONDS)
         assert until(lambda: ranks[1].healthy(), SECONDS)
         assert not until(lambda: ranks[0].healthy(), 1)
+
+
+def test_faults_are_ordered_by_a_file_while_it_serves(begin: Start, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    with begin(1, STANDIN_FAULT_FILE=str(order)) as ranks:
+        ready(ranks)
+        assert load(ranks[0]) == (0, 0)
+        order.write_text("garbage")
+        assert until(lambda: set(chat(ranks[0], "hi")["choices"][0]["message"]["reasoning_content"]) == {"!"}, SECONDS)
+        order.write_text("wedge")
+        assert until(lambda: ranks[0].says("told to: wedge"), SECONDS)
+        with ThreadPoolExecutor(1) as asking:
+            held = asking.submit(chat, ranks[0], "hi")
+            assert until(lambda: load(ranks[0])[0] == 1, SECONDS)
+            seen = load(ranks[0])
+            assert answer(ranks[0].launch.port, "/health", 5) == 200
+            assert load(ranks[0]) == seen
+            order.unlink()
+            assert held.result(SECONDS)["choices"]
+        order.write_text("die:7")
+        assert gone(ranks) == [7]
+
+
+def load(rank: Rank) -> tuple[int, int]:
+    """Requests and tokens that rank 0 tells of."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{rank.launch.port}/get_load", timeout=5) as response:
+        found = json.loads(response.read())
+    return found[0]["num_reqs"], found[0]["num_tokens"]
 
 
 def test_a_rank_that_hangs_later_is_seen_on_rank_0(begin: Start) -> None:

@@ -71,7 +71,7 @@ class Exchange:
 
     def whole(self) -> dict[str, Any]:
         """The response in one piece."""
-        text = "".join(self.chat.scheduler.submit(self.tokens))
+        text = "".join(self.chat.scheduler.submit(self.tokens, self.prompt_tokens))
         thought, text, calls = self.pieces.whole(text)
         tools = [self.tool_call(index, name, given) for index, name, given in calls]
         message = protocol.ChatMessage(
@@ -91,7 +91,7 @@ class Exchange:
     def stream(self) -> Iterator[str]:
         """The response as server-sent events, one for each thing that a chunk of tokens brings."""
         yield self.event(protocol.DeltaMessage(role="assistant", content=""))
-        for chunk in self.chat.scheduler.submit(self.tokens):
+        for chunk in self.chat.scheduler.submit(self.tokens, self.prompt_tokens):
             yield from self.events(chunk, None)
         yield from self.events("", self.finish)
         left = self.pieces.rest()

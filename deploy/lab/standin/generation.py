@@ -9,12 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+LOGGED_STEPS = 40
+"""SGLang's own interval between two lines about decoding."""
+CAPACITY = 337_408
+GARBAGE = "!"
+"""What kernels made for another GPU were seen to generate."""
+
 
 @dataclass
 class Work:
-    """A running request: tokens still to be said, and the chunks said so far as they come."""
+    """A running request: tokens still to be said, and the chunks said so far as they come.
+
+    `held` counts its tokens in the cache, its prompt among them. `check` marks a health check's own request.
+    """
 
     tokens: list[str]
+    held: int = 1
+    check: bool = False
     chunks: queue.Queue[str | None] = field(default_factory=queue.Queue)
     verified: int = 0
 
@@ -24,16 +35,32 @@ class Work:
             yield chunk
 
 
-class Scheduler:
-    """Runs all requests at once, at most `most` of them, on a thread of its own."""
+@dataclass(frozen=True)
+class Pace:
+    """Tokens a second of one request, tokens that one verification gives at most, requests that run at once."""
 
-    def __init__(self, step: Callable[[], None], tokens_per_second: float, longest: int, most: int) -> None:
-        self._step, self._longest, self._most = step, longest, most
-        self._pause = (1 + longest) / 2 / tokens_per_second
+    tokens_per_second: float
+    longest: int
+    most: int
+
+
+class Scheduler:
+    """Runs all requests at once on a thread of its own; `say` writes its log.
+
+    While `wedged`, requests are taken in and stand still, and health checks pass all the same. While `garbled`, every
+    character that is said is an exclamation mark.
+    """
+
+    def __init__(self, step: Callable[[], None], pace: Pace, say: Callable[[str], None]) -> None:
+        self._step, self._pace, self._say = step, pace, say
+        self._pause = (1 + pace.longest) / 2 / pace.tokens_per_second
         self._running: list[Work] = []
         self._waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._random = random.Random(0)
+        self._steps = 0
         self.last_answer = 0.0
+        self.wedged = self.garbled = False
         self.reset()
         threading.Thread(target=self._loop, daemon=True).start()
 
@@ -47,34 +74,77 @@ class Scheduler:
         return self.accepted / self.verified if self.verified else 0.0
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return self._waiting.qsize()
+
+    @property
     def remaining(self) -> int:
         """Requests that run or wait."""
-        return len(self._running) + self._waiting.qsize()
+        return len(self._running) + self.waiting
 
-    def submit(self, tokens: list[str]) -> Work:
-        """Queue a request; iterate over what comes back."""
-        work = Work(list(tokens))
+    @property
+    def held(self) -> int:
+        """Tokens in the cache that running requests need."""
+        return sum(work.held for work in self._running)
+
+    def submit(self, tokens: list[str], prompt: int = 1, *, check: bool = False) -> Work:
+        """Queue a request with a prompt of so many tokens; iterate over what comes back."""
+        work = Work(list(tokens), prompt, check)
         self._waiting.put(work)
         return work
+
+    def settle(self) -> None:
+        """Wait for a step of all ranks: where one is stuck, this does not return."""
+        asked = threading.Event()
+        self._asked.put(asked)
+        if not self.remaining:
+            self.submit([], check=True)
+        asked.wait()
 
     def _loop(self) -> None:
         while True:
             if not self._running:
-                self._running.append(self._waiting.get())
-            while len(self._running) < self._most and not self._waiting.empty():
-                self._running.append(self._waiting.get())
+                self._admit(self._waiting.get())
+            while len(self._running) < self._pace.most and not self._waiting.empty():
+                self._admit(self._waiting.get())
             self._step()
             self._running = [work for work in self._running if self._advance(work)]
             self.last_answer = time.monotonic()
+            self._count_step()
+            while not self._asked.empty():
+                self._asked.get().set()
             time.sleep(self._pause)
+
+    def _admit(self, work: Work) -> None:
+        if work.tokens:
+            self._say(
+                f"Prefill batch, #new-seq: 1, #new-token: {work.held}, #cached-token: 0, token usage: "
+                f"{self.held / CAPACITY:.2f}, #running-req: {len(self._running)}, #queue-req: {self.waiting}, "
+            )
+        self._running.append(work)
+
+    def _count_step(self) -> None:
+        if not self._running or self.wedged:
+            return
+        self._steps += 1
+        if self._steps % LOGGED_STEPS == 0:
+            self._say(
+                f"Decode batch, #running-req: {len(self._running)}, #token: {self.held}, "
+                f"token usage: {self.held / CAPACITY:.2f}, cuda graph: True, "
+                f"gen throughput (token/s): {self._pace.tokens_per_second:.2f}, #queue-req: {self.waiting}, "
+            )
 
     def _advance(self, work: Work) -> bool:
         """Say a request's next tokens; False when it is done."""
-        count = min(self._random.randint(1, self._longest), len(work.tokens))
-        chunk, work.tokens = work.tokens[:count], work.tokens[count:]
+        if self.wedged and not work.check:
+            return True
+        count = min(self._random.randint(1, self._pace.longest), len(work.tokens))
+        chunk, work.tokens = "".join(work.tokens[:count]), work.tokens[count:]
         if count:
-            work.chunks.put("".join(chunk))
+            work.chunks.put(GARBAGE * len(chunk) if self.garbled else chunk)
             work.verified += 1
+            work.held += count
             self.verified += 1
             self.accepted += count
         if not work.tokens:

@@ -7,14 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from .api import Api
 from .arguments import Launch, installed_tree, launch, refused
-from .generation import Scheduler
+from .generation import Pace, Scheduler
 from .log import Log
+from .orders import follow
 from .rank import GRACE_POLL, Rank, kill_itself
 from .service import Service
-from .settings import SettingError, Settings, settings
+from .settings import AFTER, Fault, SettingError, Settings, settings
 
 # SGLang waits this long before its first request, however fast it starts.
 WARM_UP = 1.0
@@ -42,11 +45,13 @@ def run(told: Launch, chosen: Settings, log: Log) -> None:
     rank = Rank(told, chosen, log)
     if told.rank == 0:
         service = Service(rank, scheduler(rank))
+        take_orders(rank, service.scheduler)
         api_ready = threading.Thread(target=load_parsers, daemon=True)
         api_ready.start()
         rank.start()
         api_ready.join()
         serve_head(rank, service)
+    take_orders(rank)
     rank.start()
     serve_worker(rank)
 
@@ -61,7 +66,23 @@ def scheduler(rank: Rank) -> Scheduler:
     told = rank.told
     most = int(told.args.max_running_requests or (48 if told.eagle else 256))
     longest = told.steps + 1 if told.eagle else 1
-    return Scheduler(rank.gang.step, rank.settings.tokens_per_second, longest, most)
+    return Scheduler(rank.gang.step, Pace(rank.settings.tokens_per_second, longest, most), rank.log.scheduler)
+
+
+def obey(rank: Rank, kind: str, code: int, scheduler: Scheduler | None = None) -> None:
+    """Play a fault that was ordered; an empty one ends those that can end."""
+    rank.log.main(f"The stand-in was told to: {kind or 'be well'}")
+    if kind in ("hang", "die"):
+        (rank.die if kind == "die" else rank.hang)(Fault(AFTER, code=code))
+    elif scheduler:
+        scheduler.wedged, scheduler.garbled = kind == "wedge", kind == "garbage"
+
+
+def take_orders(rank: Rank, scheduler: Scheduler | None = None) -> None:
+    """Begin to look at the file that orders faults."""
+    obeyed = partial(obey, rank, scheduler=scheduler)
+    arguments = (Path(rank.settings.fault_file), obeyed, rank.log.main)
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
 
 
 def serve_head(rank: Rank, service: Service) -> None:

@@ -35,6 +35,7 @@ class Service:
         api.add("GET", "/get_model_info", lambda _: (200, self.model_info()))
         api.add("GET", "/model_info", lambda _: (200, self.model_info()))
         api.add("GET", "/get_server_info", lambda _: (200, self.server_info()))
+        api.add("GET", "/get_load", lambda _: (200, self.load()))
         api.add("GET POST", "/flush_cache", lambda _: self.flush())
         api.add("POST", "/generate", self.generate)
         api.add("POST", "/v1/completions", self.complete)
@@ -47,7 +48,8 @@ class Service:
         if self.rank.leaving.is_set() or not self.rank.up:
             return 503
         asked = time.monotonic()
-        self.scheduler.submit(["!"])
+        if not self.scheduler.remaining:  # else the step that runs is proof enough, as in SGLang
+            self.scheduler.submit(["!"], check=True)
         while time.monotonic() < asked + self.settings.health_timeout:
             time.sleep(HEALTH_POLL)
             if self.scheduler.last_answer > asked:
@@ -89,6 +91,12 @@ class Service:
         known = json.loads(json.dumps(vars(self.told.args), default=str))
         return {**known, "version": self.told.version, "internal_states": [state], "stand_in": True}
 
+    def load(self) -> list[dict[str, Any]]:
+        """Requests and tokens, as the scheduler has them between two steps: where it is stuck, no answer comes."""
+        self.scheduler.settle()
+        state = {"num_reqs": self.scheduler.remaining, "num_waiting_reqs": self.scheduler.waiting}
+        return [{"dp_rank": None, **state, "num_tokens": self.scheduler.held}]
+
     def flush(self) -> Answer:
         """Forget the counts; refused while requests run."""
         if self.scheduler.remaining:
@@ -102,7 +110,7 @@ class Service:
         text = body.get("text") or " ".join(str(one) for one in body.get("input_ids") or [])
         most = sampling.get("max_new_tokens", DEFAULT_NEW_TOKENS)
         said, finish = limited(tokens(sentence(text, self.settings.text)), most, bool(sampling.get("ignore_eos")))
-        work, began = self.scheduler.submit(said), time.monotonic()
+        work, began = self.scheduler.submit(said, len(tokens(text))), time.monotonic()
         if body.get("stream"):
             return 200, self.stream_generate(work, text, said, finish)
         return 200, self.generated("".join(work), work, (text, said, finish), began)
@@ -138,7 +146,8 @@ class Service:
         prompt = body["prompt"] if isinstance(body["prompt"], str) else str(body["prompt"][0])
         text = sentence(prompt, self.settings.text)
         said, finish = limited(tokens(text), body.get("max_tokens", 16), bool(body.get("ignore_eos")))
-        work, count = self.scheduler.submit(said), len(tokens(prompt))
+        count = len(tokens(prompt))
+        work = self.scheduler.submit(said, count)
         usage = {"prompt_tokens": count, "completion_tokens": len(said), "total_tokens": count + len(said)}
         head = {"id": new_id(), "object": "text_completion", "created": int(time.time()), "model": self.told.model}
         if body.get("stream"):

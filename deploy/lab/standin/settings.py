@@ -15,6 +15,7 @@ STANDIN_TRITON             Triton's version in kernel tables (3.5.0)
 STANDIN_EXPERTS            experts of the model (160), STANDIN_MOE_SIZE their intermediate size (1536)
 STANDIN_ENGINE             whose order of start it follows, if not the installed tree's: 0.5.4 or 0.5.14
 STANDIN_SYSFS              where the RDMA devices are described (/sys)
+STANDIN_FAULT_FILE         the file that orders a fault while the rank runs (/tmp/standin-fault): see orders.py
 
 Phases: start, join, load, graphs, ready.
 """
@@ -61,6 +62,7 @@ class Settings:
     moe_size: int = 1536
     engine: str = ""
     sysfs: str = "/sys"
+    fault_file: str = "/tmp/standin-fault"
 
 
 def settings(environ: Mapping[str, str], rank: int) -> Settings:
@@ -89,6 +91,7 @@ def settings(environ: Mapping[str, str], rank: int) -> Settings:
         moe_size=int(number("MOE_SIZE", 1536)),
         engine=environ.get("STANDIN_ENGINE", ""),
         sysfs=environ.get("STANDIN_SYSFS", "/sys"),
+        fault_file=environ.get("STANDIN_FAULT_FILE", "/tmp/standin-fault"),
     )
 
 

@@ -1,0 +1,119 @@
+"""What has been seen of a cluster while it is watched, folded into one value. Asks nothing and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from deploy.launch.load import Sample
+from deploy.launch.pulse import Pulse, Silent
+from deploy.launch.symptom import garbage
+
+KEPT_SAMPLES = 600
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a rank's health port said at `at` (monotonic seconds); `what` is its answer where it is not a good one."""
+
+    rank: int
+    at: float
+    ok: bool
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The text that rank 0 generated when it was asked for one; None where none came in time."""
+
+    at: float
+    text: str | None
+
+
+Seen = Pulse | Silent | Health | Said | Sample
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node and its rank. Times are monotonic seconds of this machine; None: it is not so now."""
+
+    heard: float
+    pulse: Pulse | None = None
+    lost: str = ""
+    engine_silent: float | None = None
+    absent: float | None = None
+    healthy: float | None = None
+    unhealthy: float | None = None
+    answer: str = ""
+
+    def after_pulse(self, pulse: Pulse) -> NodeView:
+        knows = not pulse.docker_error
+        return replace(
+            self,
+            heard=pulse.at,
+            pulse=pulse,
+            lost="",
+            engine_silent=_since(self.engine_silent, pulse.at, holds=not knows),
+            absent=_since(self.absent, pulse.at, holds=knows and not pulse.ranks),
+        )
+
+    def after_health(self, seen: Health) -> NodeView:
+        if seen.ok:
+            return replace(self, healthy=seen.at, unhealthy=None, answer="")
+        return replace(self, unhealthy=_since(self.unhealthy, seen.at, holds=True), answer=seen.what)
+
+
+def _since(before: float | None, now: float, *, holds: bool) -> float | None:
+    return (now if before is None else before) if holds else None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The whole cluster since `began`. `answered`: rank 0 has generated text. `bad_texts`: why the last ones in a row
+    were garbage."""
+
+    began: float
+    nodes: Mapping[int, NodeView]
+    answered: bool = False
+    samples: tuple[Sample, ...] = ()
+    bad_texts: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(size: int, now: float, *, answered: bool = False) -> Scene:
+        return Scene(now, {rank: NodeView(now) for rank in range(size)}, answered)
+
+    def after(self, seen: Seen) -> Scene:
+        if isinstance(seen, Sample):
+            return replace(self, samples=(*self.samples, seen)[-KEPT_SAMPLES:])
+        if isinstance(seen, Said):
+            return self._after_text(seen)
+        node = self.nodes[seen.rank]
+        if isinstance(seen, Pulse):
+            node = node.after_pulse(seen)
+        elif isinstance(seen, Silent):
+            node = replace(node, lost=seen.why or "its connection ended")
+        else:
+            node = node.after_health(seen)
+        return replace(self, nodes={**self.nodes, seen.rank: node})
+
+    def _after_text(self, seen: Said) -> Scene:
+        if seen.text is None:
+            return self
+        why = garbage(seen.text)
+        return replace(self, answered=True, bad_texts=(*self.bad_texts, why) if why else ())
+
+    @property
+    def pulses(self) -> Mapping[int, Pulse]:
+        """The last pulse of every node that was ever heard."""
+        return {rank: node.pulse for rank, node in self.nodes.items() if node.pulse}
+
+    @property
+    def holder(self) -> str:
+        """Who holds the cluster's lock on some node, or empty."""
+        return next((pulse.holder for pulse in self.pulses.values() if pulse.holder), "")
+
+    @property
+    def running(self) -> bool:
+        """Every rank's container runs, as far as nodes say."""
+        found = [pulse.container for pulse in self.pulses.values()]
+        return len(found) == len(self.nodes) and all(one is not None and one.state == "running" for one in found)

@@ -1,0 +1,61 @@
+"""Whether the node at the other end of an SSH connection still answers; ends the connection when it does not."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+ASK_EVERY = 2.0
+"""Seconds between two questions to a node."""
+SILENCE = 8
+"""Seconds without a word from a node after which its connection is given up."""
+
+
+class Liveness:
+    """Asks a node for an answer, and listens for anything that it says.
+
+    Whatever comes counts, since behind a log on a slow link an answer comes late. Silence is counted in ticks of this
+    side's own, so that a machine which was itself frozen or asleep does not take its own sleep for the node's silence.
+    """
+
+    def __init__(self, transport: Any, name: str) -> None:
+        self.silent = False
+        self._transport, self._heard, self._over = transport, 0, threading.Event()
+        self._listen(transport.packetizer)
+        # Two threads, since a question may block for good on a connection that takes no more bytes.
+        works = {"asks": self._ask, "judges": self._judge}
+        self._threads = [threading.Thread(target=do, name=f"{name} {what}", daemon=True) for what, do in works.items()]
+        for thread in self._threads:
+            thread.start()
+
+    def _listen(self, packetizer: Any) -> None:
+        read = packetizer.read_message
+
+        def counted() -> Any:
+            message = read()
+            self._heard += 1
+            return message
+
+        packetizer.read_message = counted
+
+    def _ask(self) -> None:
+        try:
+            while not self._over.wait(ASK_EVERY) and self._transport.active:
+                self._transport.global_request("keepalive@openssh.com", wait=True)
+        except Exception:  # whatever paramiko raises here, the connection is over, and its commands say so
+            return
+
+    def _judge(self) -> None:
+        heard, missed = -1, 0
+        while not self._over.wait(1.0) and self._transport.active:
+            heard, missed = self._heard, 0 if self._heard != heard else missed + 1
+            if missed >= SILENCE:
+                self.silent = True
+                self._transport.close()
+
+    def close(self) -> None:
+        """End the watching. The connection must be closed already, or a question may still wait for its answer."""
+        self._over.set()
+        for thread in (*self._threads, self._transport):
+            if thread is not threading.current_thread():
+                thread.join(5)

@@ -1,0 +1,1 @@
+"""The steps of watching a cluster: attend, take down, keep what tells why, start again."""

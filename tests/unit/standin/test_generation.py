@@ -1,0 +1,77 @@
+"""The stand-in's requests: what is told of them, and how they stand still or turn to garbage."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deploy.lab.standin.generation import Pace, Scheduler
+
+
+class Ranks:
+    """Steps that all ranks take, until one of them is stuck."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.said: list[str] = []
+        self.scheduler = Scheduler(self.free.wait, Pace(2000, 4, 2), self.said.append)
+
+
+@pytest.fixture
+def ranks() -> Iterator[Ranks]:
+    made = Ranks()
+    yield made
+    made.free.set()
+
+
+def until(condition: Callable[[], bool], seconds: float = 5) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_requests_that_run_and_wait_and_their_tokens_are_told(ranks: Ranks) -> None:
+    ranks.scheduler.wedged = True
+    for _ in range(3):
+        ranks.scheduler.submit(["a"] * 9, prompt=10)
+    assert until(lambda: ranks.scheduler.waiting == 1)
+    ranks.scheduler.settle()
+    assert (ranks.scheduler.remaining, ranks.scheduler.waiting, ranks.scheduler.held) == (3, 1, 20)
+
+
+def test_tokens_are_given_back_at_the_end(ranks: Ranks) -> None:
+    assert "".join(ranks.scheduler.submit(["a", "b"] * 200, prompt=7)) == "ab" * 200
+    ranks.scheduler.settle()
+    assert (ranks.scheduler.remaining, ranks.scheduler.held) == (0, 0)
+    assert ranks.said[0].startswith("Prefill batch, #new-seq: 1, #new-token: 7,")
+    assert "Decode batch, #running-req: 1, #token: " in ranks.said[1]
+
+
+def test_a_wedge_holds_requests_and_lets_health_checks_pass_and_can_end(ranks: Ranks) -> None:
+    ranks.scheduler.wedged = True
+    work = ranks.scheduler.submit(["a"] * 9)
+    assert list(ranks.scheduler.submit(["!"], check=True)) == ["!"]
+    assert work.chunks.empty()
+    ranks.scheduler.wedged = False
+    assert "".join(work) == "a" * 9
+
+
+def test_garbage_is_of_the_same_length(ranks: Ranks) -> None:
+    ranks.scheduler.garbled = True
+    assert "".join(ranks.scheduler.submit(["abc", "de"])) == "!!!!!"
+
+
+def test_nothing_is_told_while_the_ranks_are_stuck(ranks: Ranks) -> None:
+    ranks.free.clear()
+    told = threading.Thread(target=ranks.scheduler.settle, daemon=True)
+    told.start()
+    told.join(0.2)
+    assert told.is_alive()
+    ranks.free.set()
+    told.join(5)
+    assert not told.is_alive()
