@@ -17,14 +17,13 @@ DOWN, GOES_ON, EITHER = "down", "goes on", "either"
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to fail. `told`: a pattern that the line naming it must match; `on_node`: it strikes a node, not a rank."""
+    """One way to fail. `told`: a pattern that the line naming it must match."""
 
     name: str
     phases: tuple[str, ...]
     bound: str
     follows: str
     told: str = ""
-    on_node: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,14 @@ _GONE = "reach|silent|answer|lost|connection|connect|timed out|gone|cut|SSH|rout
 _ENGINE = "docker|engine|exit|ended|gone|kill|answer"
 
 FAULTS = (
-    Fault("exits-0", _WITH_RANKS, DEAD, DOWN, r"code 0\b|exited|ended", on_node=False),
-    Fault("exits-1", _WITH_RANKS, DEAD, DOWN, r"code 1\b", on_node=False),
-    Fault("killed", _WITH_RANKS, DEAD, DOWN, r"kill|code 137", on_node=False),
-    Fault("out-of-memory", _WITH_RANKS, DEAD, DOWN, r"out of memory", on_node=False),
+    Fault("exits-0", _WITH_RANKS, DEAD, DOWN, r"code 0\b|exited|ended"),
+    Fault("exits-1", _WITH_RANKS, DEAD, DOWN, r"code 1\b"),
+    Fault("killed", _WITH_RANKS, DEAD, DOWN, r"kill|code 137"),
+    Fault("out-of-memory", _WITH_RANKS, DEAD, DOWN, r"out of memory"),
     Fault("hangs", ("starting", "joining", "loading", "serving", "stopping"), HANG, DOWN,
-          r"not ready|hang|stuck|wedge|stopped|answer|health", on_node=False),
+          r"not ready|hang|stuck|wedge|stopped|answer|health"),
     Fault("frozen", ("starting", "joining", "loading", "serving", "stopping"), HANG, DOWN,
-          r"not ready|hang|stuck|frozen|wedge|answer|health", on_node=False),
+          r"not ready|hang|stuck|frozen|wedge|answer|health"),
     Fault("engine-stops", PHASES, ENGINE, DOWN, _ENGINE),
     Fault("engine-killed", PHASES, ENGINE, DOWN, _ENGINE),
     Fault("cut", PHASES, UNREACHABLE, DOWN, _GONE),
@@ -66,8 +65,8 @@ FAULTS = (
     Fault("controller-killed", PHASES, NONE, GOES_ON),
     Fault("ssh-cut", PHASES, NONE, EITHER, _GONE),
     Fault("clock-back", PHASES, NONE, GOES_ON),
-    Fault("wedge", ("serving",), HANG, DOWN, r"wedge", on_node=False),
-    Fault("garbage", ("serving",), HANG, DOWN, r"garbage", on_node=False),
+    Fault("wedge", ("serving",), HANG, DOWN, r"wedge"),
+    Fault("garbage", ("serving",), HANG, DOWN, r"garbage"),
 )  # fmt: skip
 
 _EXCEPTIONS = {
@@ -81,8 +80,10 @@ QUICK = ("killed/serving", "exits-1/loading", "cut/serving", "powered-off/starti
 
 
 def cells(only: Iterable[str] = ()) -> tuple[Cell, ...]:
-    """All cells that make sense, or those that are named FAULT or FAULT/PHASE. Raises ValueError for an unknown name."""
-    known = [Cell(fault, phase, _follows(fault, phase)) for fault in FAULTS for phase in PHASES if phase in fault.phases]
+    """All cells that make sense, or those named as FAULT or FAULT/PHASE. Raises ValueError for an unknown name."""
+    known = [
+        Cell(fault, phase, _follows(fault, phase)) for fault in FAULTS for phase in PHASES if phase in fault.phases
+    ]
     wanted = tuple(only)
     chosen = tuple(cell for cell in known if not wanted or {cell.name, cell.fault.name} & set(wanted))
     unknown = [name for name in wanted if not any(name in (cell.name, cell.fault.name) for cell in known)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.campaign.cells import DEAD, DOWN, ENGINE, GOES_ON, HANG, UNREACHABLE, Cell
@@ -120,22 +120,26 @@ def summary(cells: Sequence[Cell], runs: Mapping[str, Sequence[Run]]) -> dict[st
         "cells": len(cells),
         "passed": len(cells) - len(failed),
         "runs": len(everything),
-        "worst_notice_s": worst(run.notice_s for cell, run in everything if cell.fault.bound == DEAD and bounds(cell, run)),
-        "worst_down_s": worst(run.down_s for cell, run in everything if cell.fault.bound == DEAD and bounds(cell, run)),
-        "worst_unreachable_notice_s": worst(
-            run.notice_s for cell, run in everything if cell.fault.bound == UNREACHABLE and bounds(cell, run)
-        ),
+        "worst_notice_s": worst(run.notice_s for run in _bound(everything, DEAD)),
+        "worst_down_s": worst(run.down_s for run in _bound(everything, DEAD)),
+        "worst_unreachable_notice_s": worst(run.notice_s for run in _bound(everything, UNREACHABLE)),
+        "worst_unreachable_down_s": worst(run.down_s for run in _bound(everything, UNREACHABLE)),
         "orphans": sum(len(run.orphans) for _, run in everything),
         "held_ports": sum(len(run.ports) for _, run in everything),
         "wrong_status": sum(mark.wrong for _, run in everything for mark in run.marks),
         "status_asked": sum(len(run.marks) for _, run in everything),
+        "status_undecided": sum(mark.truth is None for _, run in everything for mark in run.marks),
         "lost_logs": sum(len(run.lost_logs) for _, run in everything),
         "next_up_failed": sum(bool(run.next_up) for _, run in everything),
         "failed": sorted(failed),
-    }  # fmt: skip
+    }
 
 
-def worst(values: object) -> float | None:
+def _bound(everything: Iterable[tuple[Cell, Run]], kind: str) -> Iterator[Run]:
+    """The runs that a kind of bound holds for."""
+    return (run for cell, run in everything if cell.fault.bound == kind and bounds(cell, run))
+
+
+def worst(values: Iterable[float | None]) -> float | None:
     """The largest of the times that are known."""
-    known = [value for value in values if value is not None]  # type: ignore[attr-defined]
-    return max(known, default=None)
+    return max((value for value in values if value is not None), default=None)

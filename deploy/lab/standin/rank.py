@@ -119,6 +119,8 @@ class Rank:
         """Wait as long as the rank is held at this phase, then play the fault that was ordered for it."""
         while self.settings.hold and held(Path(self.settings.hold)) == phase:
             time.sleep(HELD_POLL)
+        if self.gang.silent:  # a hang that was ordered while it started
+            threading.Event().wait()
         if self.settings.die and self.settings.die.phase == phase:
             self.die(self.settings.die)
         if self.settings.hang and self.settings.hang.phase == phase:
