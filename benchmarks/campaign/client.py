@@ -45,7 +45,7 @@ class Client:
         return "\n".join(line for _, line in self.lines)
 
     def _read(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             self.lines.append((time.monotonic(), line.rstrip()))
 
     def said(self, matches: Callable[[str], object], since: float = 0.0) -> tuple[float, str] | None:

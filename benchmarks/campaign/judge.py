@@ -61,6 +61,7 @@ class Run:
     next_up: str = ""
     ended: str = ""
     broken: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
     load: float = 0.0
 
 

@@ -44,30 +44,29 @@ class Trial:
         self.victim = 0 if self.fault in ("wedge", "garbage") else victim(number, lane.count)
         self.run = Run(cell.name, number, self.victim, load=os.getloadavg()[0])
         self.up: Client | None = None
+        self.first: Client | None = None
         self.second: Client | None = None
         self.gang: dict[str, Seen] = {}
         self.struck = 0.0
         self.cured = True
 
     def play(self) -> Run:
+        stages = (self._clear, self._reach, self._before, self._strike, self._follow, self._after, self._judge_logs,
+                  self._cure, self._recover, self._again, self._down_again, self._look_around)  # fmt: skip
         try:
-            self.lane.clean()
-            self.lane.seen.forget()
-            self._reach()
-            if self.phase != "stopping":
-                self._mark("before the fault")
-            self._strike()
-            self._follow()
-            self._mark("after the fault")
-            self._judge_logs()
-            self._cure()
-            self._recover()
-            self._finish()
+            for stage in stages:
+                began = time.monotonic()
+                stage()
+                self.run.stages[stage.__name__.strip("_")] = round(time.monotonic() - began, 1)
         except (LaneError, DeployError) as error:
             self.run.broken = str(error)[:1500]
         finally:
             self._tidy()
         return self.run
+
+    def _clear(self) -> None:
+        self.lane.clean()
+        self.lane.seen.forget()
 
     # To the phase
 
@@ -131,7 +130,7 @@ class Trial:
             self.second = self.lane.client("down", "--grace", f"{GRACE:g}", "--nodes", self.file)
             head = self.lane.nodes[0]
             self._expect(self.second, lambda: sight.locked(head, "lab") or not self.second_runs, 30)
-        self.gang = self.lane.seen.alive()
+        self.gang, self.first = self.lane.seen.alive(), self.up
         self.struck = time.monotonic()
         if self.fault == "controller-killed":
             self._kill_controller()
@@ -188,16 +187,21 @@ class Trial:
         if self.gang and self._all_down():
             last = max((one.last for one in self.lane.seen.of(self._near()).values()), default=self.struck)
             self.run.down_s = max(last - self.struck, 0.0)
-        told = re.compile(self.cell.fault.told or ".", re.IGNORECASE)
-        place = self._place()
-        lines = [line for at, line in (self.up.lines if self.up else []) if at >= self.struck]
-        self.run.named = any(place.search(line) and told.search(line) for line in lines)
+
+    def _judge_words(self) -> None:
+        """The line that names place and cause comes when the cause is known: after the gang is down."""
+        told, place = re.compile(self.cell.fault.told or ".", re.IGNORECASE), self._place()
+        found = (
+            self.first.said(lambda line: place.search(line) and told.search(line), self.struck) if self.first else None
+        )
+        if found:
+            self.run.named, self.run.line = True, found[1][:300]
 
     def _noticed(self) -> tuple[float, str] | None:
         place = self._place()
-        if self.up is None:
+        if self.first is None:
             return None
-        return self.up.said(lambda line: place.search(line) and TROUBLE.search(line), self.struck)
+        return self.first.said(lambda line: place.search(line) and TROUBLE.search(line), self.struck)
 
     def _place(self) -> re.Pattern[str]:
         return re.compile(rf"\branks? (?:\d, )*{self.victim}\b|{re.escape(self.lane.nodes[self.victim].address)}\b")
@@ -218,6 +222,16 @@ class Trial:
             hurt=self.cell.fault.bound == HANG and self.struck > 0 and bool(set(alive) & set(self.gang)),
             doubtful=self.fault == "lossy" and not self.cured,
         )
+
+    def _before(self) -> None:
+        if self.phase != "stopping":
+            self._mark("before the fault")
+
+    def _after(self) -> None:
+        self._mark("after the fault")
+
+    def _again(self) -> None:
+        self._mark("serving again")
 
     def _mark(self, when: str) -> None:
         before = self._known()
@@ -258,10 +272,10 @@ class Trial:
             self.run.next_up = f"not serving after {READY:g} s: {self.up.text[-600:] if self.up else ''}"
         elif not self._serves():
             self._next_up()
+        self._judge_words()
         self.run.same_gang = bool(self.gang) and set(self.gang) == set(self.lane.seen.alive())
         stale = set(self.gang) & set(self.lane.seen.alive()) if not self.run.same_gang else set()
         self.run.orphans += [f"rank {self.gang[name].node} of the old gang" for name in stale]
-        self._mark("serving again")
 
     def _recover_from_down(self) -> None:
         code = self.second.wait(60) if self.second else None
@@ -291,13 +305,15 @@ class Trial:
 
     # The end
 
-    def _finish(self) -> None:
+    def _down_again(self) -> None:
         code = self._down()
         if code != 0:
             self.run.ended += f"`down` ended with {code}"
         if self.up and not until(lambda: not self._up_runs, 12):
             self.run.ended += " the watch goes on after `down`"
             self.up.end()
+
+    def _look_around(self) -> None:
         until(lambda: not self.lane.left(), 5)
         self.run.orphans += self.lane.left()
         self.run.orphans += [f"controller: {one}" for one in self._own_processes()]
