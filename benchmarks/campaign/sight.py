@@ -15,6 +15,7 @@ from pathlib import Path
 SERVER = b"sglang.launch_server"
 _CGROUP = Path("/sys/fs/cgroup")
 _BASELINE = ("lab-node", "dockerd", "containerd", "[listener]")
+_ENGINE = (b"dockerd", b"containerd")
 _TAIL = 8192
 
 
@@ -150,3 +151,8 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def engine(node: Node) -> list[int]:
+    """The processes of the node's Docker Engine."""
+    return [pid for pid in _pids(node.cgroup) if _command(pid).split(b"\0")[0].rpartition(b"/")[2] in _ENGINE]
