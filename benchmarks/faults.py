@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -39,6 +40,7 @@ class Campaign:
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self._todo: queue.SimpleQueue[tuple[Cell, int]] = queue.SimpleQueue()
         self._left = len(todo)
+        self._stop = threading.Event()
         for one in todo:
             self._todo.put(one)
 
@@ -47,13 +49,19 @@ class Campaign:
         threads = [threading.Thread(target=self._work, args=(lane,)) for lane in self.lanes]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            print("ending after the runs that are under way", file=sys.stderr)
+            self._stop.set()
+            for thread in threads:
+                thread.join()
 
     def _work(self, lane: Lane) -> None:
         try:
             lane.open()
-            while not self._todo.empty():
+            while not self._stop.is_set():
                 cell, number = self._todo.get_nowait()
                 self._take(cell, Trial(lane, cell, number).play())
         except (queue.Empty, LaneError) as error:
@@ -92,6 +100,7 @@ def main() -> None:
     chosen = cells(args.only or (QUICK if args.quick else ()))
     count = 1 if args.quick else args.runs
     todo = [(cell, number) for number in range(count) for cell in chosen]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began, said = time.monotonic(), {"machine": machine(), "method": METHOD, "date": time.strftime("%Y-%m-%d")}
     with tempfile.TemporaryDirectory(prefix="sglang-spark-faults-") as folder:
         nets = subnets(args.subnet, min(args.jobs, len(todo)))
