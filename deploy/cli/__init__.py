@@ -18,6 +18,7 @@ COMMANDS = {
     "push": ("image", "Push the image to its repository."),
     "patches": ("patches", "Apply the changes to SGLang to a tree, or look for them in a tree or an image."),
     "up": ("cluster", "Start the ranks and wait until they serve."),
+    "watch": ("watch", "Watch running ranks, as a service of this machine."),
     "status": ("cluster", "Show every rank as it is now."),
     "logs": ("cluster", "Show what the ranks say."),
     "ask": ("cluster", "Ask the server one question and show the answer as it comes."),

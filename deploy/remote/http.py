@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.errors import RemoteError
@@ -26,11 +26,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One rank's HTTP port, as its own node sees it."""
+    """One rank's HTTP port, as its own node sees it; every request carries `key`, unless it is empty."""
 
     session: Session
     host: str
     port: int
+    key: str = field(default="", repr=False)
 
     def get(self, path: str, timeout: float) -> Answer:
         return self._ask("GET", path, None, timeout)
@@ -42,7 +43,7 @@ class Endpoint:
         """Lines of a streamed answer as they come. Raises RemoteError where there is none."""
         connection = self._connection(timeout)
         try:
-            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            connection.request("POST", path, json.dumps(body), self._headers(body=True))
             response = connection.getresponse()
             if response.status != 200:
                 what = response.read(500).decode(errors="replace")
@@ -53,6 +54,10 @@ class Endpoint:
             raise RemoteError(f"no answer from {path}: {error}", "see `status`") from None
         finally:
             connection.close()
+
+    def _headers(self, *, body: bool) -> dict[str, str]:
+        kind = {"Content-Type": "application/json"} if body else {}
+        return kind | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
@@ -65,8 +70,7 @@ class Endpoint:
         except (OSError, EOFError) as error:
             return Answer(0, str(error) or type(error).__name__)
         try:
-            headers = {"Content-Type": "application/json"} if body else {}
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, self._headers(body=body is not None))
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(errors="replace"))
         except (OSError, EOFError, http.client.HTTPException) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from deploy import container
 from deploy.cluster.load import Document
@@ -14,7 +14,8 @@ from deploy.command import Command, Result
 from deploy.errors import NotReadyError
 from deploy.event import Event, Note, Progress
 from deploy.launch import fit, plan
-from deploy.launch.finding import shared
+from deploy.launch.exposure import exposure
+from deploy.launch.finding import shared, with_cure
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
 from deploy.launch.selftest import judge
@@ -22,7 +23,7 @@ from deploy.launch.takedown import takedown
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
-from deploy.workflow.asked import ROOT, Wanted, checked, secrets, wanted_image
+from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
 from deploy.workflow.ready import wait_until_ready
 
 ASSUMED_DIGEST = "sha256:" + "0" * 64
@@ -30,10 +31,14 @@ ASSUMED_DIGEST = "sha256:" + "0" * 64
 
 @dataclass(frozen=True)
 class Options:
-    """`timeout`: seconds until every rank must be ready. `holder`: who takes the lock, for the next one to read."""
+    """`timeout`: seconds until every rank must be ready. `holder`: who takes the lock, for the next one to read.
+
+    `key` is the API's, and set by `up` itself.
+    """
 
     timeout: float = 1800.0
     holder: str = ""
+    key: str = field(default="", repr=False)
 
 
 def up(document: Document, environ: Mapping[str, str], options: Options) -> Iterator[Event]:
@@ -50,7 +55,8 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
             seen = understood(fleet, cluster, held.results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
-            yield from _launch(fleet, cluster, todo, options)
+            yield from _exposed(cluster, seen)
+            yield from _launch(fleet, cluster, todo, replace(options, key=api_key(document, environ)))
 
 
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
@@ -110,7 +116,7 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
             begun = begun or step.title in ("prepare", "start")
             yield from _step(fleet, step)
         yield from wait_until_ready(fleet, cluster, todo, options.timeout)
-        yield from _put_to_the_test(fleet, cluster)
+        yield from _put_to_the_test(fleet, cluster, options.key)
     except NotReadyError:
         if not begun:
             raise
@@ -127,10 +133,16 @@ def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Ite
     yield Note(f"{cluster.name} serves at {todo.url}/v1", "done")
 
 
-def _put_to_the_test(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
+def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event]:
     from deploy.workflow.probe import prove
 
-    return prove(fleet, cluster)
+    return prove(fleet, cluster, key)
+
+
+def _exposed(cluster: Cluster, seen: list[NodeFacts]) -> Iterator[Event]:
+    found = exposure(cluster, seen[0].interfaces)
+    if found:
+        yield Note(with_cure(found), found.level)
 
 
 def _step(fleet: Fleet, step: Step) -> Iterator[Event]:

@@ -14,6 +14,8 @@ READ_LINES = 4000
 """Lines at a log's end in which a cause is looked for."""
 DISK_FULL = 64 << 20
 NODE_GONE, UNKNOWN = "node-gone", "unknown"
+LAUNCH = "launch"
+"""The kind of a trouble that `up` itself told of."""
 # Seen first on the one node where it happens, and never a consequence of what other ranks do.
 _AS_SEEN = {"paused": "hang", "engine": "engine-stopped", "removed": "killed", "memory": "out-of-memory"}
 _SYMPTOMS = {"wedge", "garbage"}
@@ -50,7 +52,7 @@ class Case:
 def name(case: Case) -> Cause:
     """The cause. The order of the rules is that of what can be a consequence of what: roots first."""
     rules: tuple[Callable[[Case], Iterator[Cause]], ...]
-    rules = (_symptom, _killed_for_memory, _as_seen, _node_gone, _told, _full_disk, _mute, _ended, _unknown)
+    rules = (_symptom, _killed_for_memory, _as_seen, _node_gone, _told, _full_disk, _mute, _launch, _ended, _unknown)
     return next(cause for rule in rules for cause in rule(case))
 
 
@@ -135,6 +137,13 @@ def _full_disk(case: Case) -> Iterator[Cause]:
 def _mute(case: Case) -> Iterator[Cause]:
     if case.trouble.kind in ("hang", "late"):
         yield Cause("hang", case.trouble.rank, case.trouble.text)
+
+
+def _launch(case: Case) -> Iterator[Cause]:
+    """A launch that was given up with every rank alive: it was `up` itself that killed them."""
+    ends = [one.container for one in case.order if one.ended and one.container]
+    if case.trouble.kind == LAUNCH and "exited" not in case.trouble.text and all(one.exit_code == 137 for one in ends):
+        yield Cause("not-ready", case.trouble.rank, case.trouble.text)
 
 
 def _ended(case: Case) -> Iterator[Cause]:
