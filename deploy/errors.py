@@ -48,6 +48,12 @@ class KernelError(DeployError):
     exit_code = 9
 
 
+class ServiceError(DeployError):
+    """The watch could not be made a service of this machine."""
+
+    exit_code = 10
+
+
 class LabError(DeployError):
     """The lab lacks something on this machine, or one of its parts failed."""
 

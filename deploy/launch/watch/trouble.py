@@ -53,6 +53,11 @@ def planned(scene: Scene, now: float) -> bool:
     return bool(known) and all(node.absent is not None and now - node.absent >= ABSENT_SECONDS for node in known)
 
 
+def leaving(scene: Scene, now: float) -> bool:
+    """Containers went a moment ago: whether that is planned is not known yet."""
+    return any(node.absent is not None and now - node.absent < 2 * ABSENT_SECONDS for node in scene.nodes.values())
+
+
 def _ended(scene: Scene) -> Iterator[tuple[float, Trouble]]:
     for rank, pulse in scene.pulses.items():
         found = pulse.container

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 
 from deploy.event import Event
@@ -14,7 +14,7 @@ from deploy.launch.watch.bounds import Go, Stop
 from deploy.launch.watch.cause import Case
 from deploy.launch.watch.incident import Incident, history
 from deploy.launch.watch.scene import Scene
-from deploy.launch.watch.trouble import SILENT_SECONDS, Trouble, planned
+from deploy.launch.watch.trouble import SILENT_SECONDS, Trouble, leaving, planned
 from deploy.workflow.watch.attend import stand_back
 from deploy.workflow.watch.incidents import Incidents, Kept
 from deploy.workflow.watch.post import Post, fresh, now, told
@@ -39,7 +39,7 @@ def handle(post: Post, scene: Scene, found: Trouble) -> Generator[Event, None, K
     scene = yield from _late_ones(post, scene, left)
     known = _known(post, left)
     kept = known or _new(post, found, left)
-    _add(kept, left)
+    _add(post, kept, left)
     if not known:
         yield told("incident", f"cause: {kept.incident.cause.text}", kept.incident.cause.rank, str(kept.folder))
         yield told("incident", f"logs and facts of every rank: {kept.folder}", None, str(kept.folder))
@@ -82,17 +82,17 @@ def _new(post: Post, found: Trouble, left: Mapping[int, Left]) -> Kept:
     why = cause.name(Case(found, {rank: one.evidence for rank, one in left.items()}, fabric))
     store, moment, rules = Incidents(post.cluster.name), now(), post.cluster.watch
     past = history((kept.incident for kept in store), moment, rules.window_hours * 3600)
-    missing = tuple(rank for rank, one in left.items() if one.log is None)
+    missing = tuple(rank for rank, one in left.items() if one.log is None and one.evidence.expected)
     made = Incident(post.cluster.name, moment, why, found.text, _gang(left), missing, past)
-    kept = store.begin(made)
-    store.prune(rules.incidents, rules.incidents_mib * 2**20)
-    return kept
+    return store.begin(made)
 
 
-def _add(kept: Kept, left: Mapping[int, Left]) -> None:
+def _add(post: Post, kept: Kept, left: Mapping[int, Left]) -> None:
     for one in left.values():
         for name, content in files(one).items():
             kept.add(name, content)
+    rules = post.cluster.watch
+    Incidents(post.cluster.name).prune(rules.incidents, rules.incidents_mib * 2**20)
 
 
 def await_restart(post: Post, kept: Kept, *, removed: bool) -> Generator[Event, None, tuple[Kept, Go | Stop | None]]:
@@ -103,24 +103,29 @@ def await_restart(post: Post, kept: Kept, *, removed: bool) -> Generator[Event, 
     scene, said = post.scene(), ""
     while True:
         scene = post.look(scene)
-        settled = time.monotonic() - scene.began > SETTLE_SECONDS or len(scene.pulses) == len(scene.nodes)
-        if not settled:
-            continue
         if scene.holder:
             yield from stand_back(post)
             scene, removed = post.scene(), False
+        if not _settled(scene) or (not removed and leaving(scene, time.monotonic())):
             continue
-        if scene.running:
-            return kept, None
-        if not removed and planned(scene, time.monotonic()):
-            return _ended(kept, "planned"), None
+        if scene.running or (not removed and planned(scene, time.monotonic())):
+            return (kept if scene.running else _ended(kept, "planned")), None
         kept = yield from _fetch_missing(post, scene, kept)
         decision = _decide(post, scene, kept)
         if isinstance(decision, Go | Stop):
             return kept, decision
-        if decision.text != said:
-            said = decision.text
-            yield told("waiting", f"no restart yet: {said}")
+        yield from _once(said, decision.text)
+        said = decision.text
+
+
+def _settled(scene: Scene) -> bool:
+    """Every node was heard, or has had its time to be."""
+    return len(scene.pulses) == len(scene.nodes) or time.monotonic() - scene.began > SETTLE_SECONDS
+
+
+def _once(said: str, text: str) -> Iterator[Event]:
+    if text != said:
+        yield told("waiting", f"no restart yet: {text}")
 
 
 def _decide(post: Post, scene: Scene, kept: Kept) -> bounds.Decision:
@@ -139,7 +144,7 @@ def _fetch_missing(post: Post, scene: Scene, kept: Kept) -> Generator[Event, Non
         if rank in heard and not scene.pulses[rank].docker_error and scene.pulses[rank].container
     ]
     down: Down = (yield from take_down(post, scene, back)) if back else Down()
-    _add(kept, down.left)
+    _add(post, kept, down.left)
     had = {rank for rank, one in down.left.items() if one.log is not None}
     if not had:
         return kept
