@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.campaign.cells import QUICK, Cell, cells  # noqa: E402
 from benchmarks.campaign.judge import Run, problems  # noqa: E402
 from benchmarks.campaign.lane import Lane, LaneError, machine, subnets  # noqa: E402
-from benchmarks.campaign.table import as_json, as_text  # noqa: E402
+from benchmarks.campaign.table import as_json, as_text, matrix  # noqa: E402
 from benchmarks.campaign.trial import Trial  # noqa: E402
 
 METHOD = (
@@ -85,6 +85,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The fault campaign")
     parser.add_argument("--quick", action="store_true", help="one run of a few cells, in under three minutes")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="print a table for docs/faults.md")
     parser.add_argument("--only", action="append", default=[], metavar="FAULT[/PHASE]")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="labs side by side")
@@ -113,7 +114,8 @@ def main() -> None:
     found = as_json(chosen, campaign.runs, told)
     if args.out:
         args.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2) if args.json else as_text(chosen, campaign.runs))
+    shown = json.dumps(found, indent=2) if args.json else matrix(found) if args.markdown else ""
+    print(shown or as_text(chosen, campaign.runs))
     sys.exit(0 if found["passed"] == found["cells"] else 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.campaign.cells import Cell
+from benchmarks.campaign.cells import DOWN, PHASES, Cell
 from benchmarks.campaign.judge import Run, problems, summary, worst
 
 
@@ -33,6 +33,28 @@ def as_text(cells: Sequence[Cell], runs: Mapping[str, Sequence[Run]]) -> str:
     lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     figures = {key: value for key, value in summary(cells, runs).items() if key != "failed"}
     return "\n".join([*lines, "", *(f"{key:26} {_shown(value)}" for key, value in figures.items())])
+
+
+def matrix(found: Mapping[str, Any]) -> str:
+    """The JSON's cells as a Markdown table, a row a fault: worst seconds until noticed / until down, or what failed."""
+    cells = {(one["fault"], one["phase"]): _shown_cell(one) for one in found["list"]}
+    faults = dict.fromkeys(fault for fault, _ in cells)
+    rows = [[fault, *(cells.get((fault, phase), "") for phase in PHASES)] for fault in faults]
+    lines = [["fault", *PHASES], ["---"] * (1 + len(PHASES)), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def _shown_cell(one: Mapping[str, Any]) -> str:
+    runs = one["runs"]
+    if not one["passed"]:
+        return f"**{sum(bool(run['problems']) for run in runs)} of {len(runs)} failed**" if runs else "not run"
+    if one["phase"] == "stopping":
+        return "stops"
+    down = worst(run["down_s"] for run in runs)
+    if one["follows"] != DOWN and down is None:
+        return "goes on"
+    notice = worst(run["notice_s"] for run in runs)
+    return " / ".join(_shown(value) for value in (notice, down) if value is not None)
 
 
 def _row(cell: Cell, runs: Sequence[Run]) -> tuple[str, ...]:

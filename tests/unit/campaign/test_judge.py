@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.campaign.cells import Cell, cells, victim
 from benchmarks.campaign.judge import Mark, Run, bounds, problems, summary
-from benchmarks.campaign.table import as_json, as_text
+from benchmarks.campaign.table import as_json, as_text, matrix
 
 
 def cell(name: str) -> Cell:
@@ -104,3 +104,14 @@ def test_the_table_and_the_json_tell_every_problem() -> None:
     told = as_json([killed], runs, {"machine": "m"})
     assert told["list"][0]["runs"][0]["problems"] == ["next up: code 5: no"]
     assert told["machine"] == "m"
+
+
+def test_the_matrix_has_a_row_a_fault_and_shows_the_worst_times_or_the_failure() -> None:
+    killed, slow = cell("killed/loading"), cell("slow/serving")
+    runs = {
+        killed.name: [good(killed.name), good(killed.name, notice_s=2.5)],
+        slow.name: [good(slow.name, notice_s=None, down_s=None, same_gang=False)],
+    }
+    shown = matrix(as_json([killed, slow], runs, {})).splitlines()
+    assert shown[2] == "| killed |  |  |  | 2.5 / 4.0 |  |  |"
+    assert shown[3] == "| slow |  |  |  |  | **1 of 1 failed** |  |"
