@@ -62,6 +62,7 @@ class Run:
     ended: str = ""
     broken: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
     load: float = 0.0
 
 

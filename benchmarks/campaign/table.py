@@ -18,11 +18,17 @@ def as_json(cells: Sequence[Cell], runs: Mapping[str, Sequence[Run]], told: Mapp
             "phase": cell.phase,
             "follows": cell.follows,
             "passed": bool(runs.get(cell.name)) and not any(problems(cell, run) for run in runs[cell.name]),
-            "runs": [{**asdict(run), "problems": problems(cell, run)} for run in runs.get(cell.name, ())],
+            "runs": [_told(cell, run) for run in runs.get(cell.name, ())],
         }
         for cell in cells
     ]
     return {**summary(cells, runs), **told, "list": listed}
+
+
+def _told(cell: Cell, run: Run) -> dict[str, Any]:
+    """A run; what the tool said word by word only where something was wrong."""
+    wrong = problems(cell, run)
+    return {**asdict(run), "problems": wrong, "said": run.said if wrong else []}
 
 
 def as_text(cells: Sequence[Cell], runs: Mapping[str, Sequence[Run]]) -> str:

@@ -62,7 +62,13 @@ class Trial:
             self.run.broken = str(error)[:1500]
         finally:
             self._tidy()
+            self.run.said = self._said()
         return self.run
+
+    def _said(self) -> list[str]:
+        """What the commands said, with seconds after the fault."""
+        clients = dict.fromkeys(one for one in (self.first, self.up, self.second) if one)
+        return [f"{at - self.struck:+.1f} {line[:300]}" for one in clients for at, line in one.lines]
 
     def _clear(self) -> None:
         self.lane.clean()
@@ -90,7 +96,7 @@ class Trial:
     def _to_pulling(self) -> None:
         self.lane.drop_image(self.victim)
         self.lane.fault("registry-slow", how=PULL)
-        self._expect(self._begin(), lambda: self.up and self.up.said(lambda line: line.startswith("pull: ")), 60)
+        self._expect(self._begin(), lambda: self.up and self.up.said(lambda line: "pull: " in line), 60)
         time.sleep(1.5)
 
     def _to_starting(self) -> None:
