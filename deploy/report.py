@@ -9,6 +9,7 @@ from deploy.launch.evidence import Seen
 from deploy.launch.finding import Finding, with_cure
 from deploy.launch.load import Load
 from deploy.launch.nccl import NcclFinding
+from deploy.launch.network_log import NetworkFinding
 from deploy.launch.standing import Standing
 from deploy.launch.table_report import TableFinding
 
@@ -42,7 +43,7 @@ class RankStatus:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """A cluster as a whole, its ranks, rank 0's load, and what the running ones use: kernel tables and NCCL."""
+    """A cluster as a whole, its ranks, rank 0's load, and what the running ones use: tables, NCCL, network."""
 
     cluster: str
     whole: Standing
@@ -50,6 +51,7 @@ class ClusterStatus:
     load: Load | None = None
     tables: tuple[TableFinding, ...] = ()
     nccl: tuple[NcclFinding, ...] = ()
+    network: tuple[NetworkFinding, ...] = ()
 
 
 def status_json(status: ClusterStatus) -> str:
@@ -62,6 +64,7 @@ def status_json(status: ClusterStatus) -> str:
             "load": asdict(status.load) if status.load else None,
             "kernel_tables": [{**asdict(one), "level": one.level} for one in status.tables],
             "nccl": [{**asdict(one), "level": one.level, "cure": one.cure} for one in status.nccl],
+            "network": [{**asdict(one), "level": one.level, "cure": one.cure} for one in status.network],
         },
         indent=2,
     )
@@ -76,7 +79,7 @@ def status_text(status: ClusterStatus) -> str:
         rows.append((str(one.rank), one.node, one.state, one.since or "-", one.container, health, digest))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    findings: list[Finding] = [*status.tables, *status.nccl]
+    findings: list[Finding] = [*status.tables, *status.nccl, *status.network]
     used = [("warning: " if one.level == "warning" else "") + with_cure(one) for one in findings]
     return "\n".join([*_headline(status), *table, *_load(status.load), *used])
 

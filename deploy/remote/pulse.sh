@@ -8,8 +8,10 @@ beat() {
   flock -n "$lock.lock" true 2>/dev/null || sed 's/^/holder /' "$lock.holder" 2>/dev/null
   # An engine that hangs must not keep the pulse.
   if ids=$(timeout 5 docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1" 2>&1); then
+    # What cannot be looked at is not known to be absent.
     # shellcheck disable=SC2086
-    [ -z "$ids" ] || timeout 5 docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids 2>/dev/null
+    [ -z "$ids" ] || timeout 5 docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids 2>/dev/null ||
+      echo "docker_error a container could not be inspected"
   else
     echo "docker_error ${ids:-no answer in 5 s}" | tail -n 1
   fi

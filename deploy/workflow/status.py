@@ -134,7 +134,7 @@ def _status(cluster: Cluster, seen: list[Seen], head: Head, results: Mapping[int
     running = {one.rank for one in seen if one.pulse and one.pulse.container and one.pulse.container.state == "running"}
     used = look_at_use(cluster, {rank: result for rank, result in results.items() if rank in running})
     ranks = tuple(RankStatus.of(one, standing) for one, standing in zip(seen, standings.ranks, strict=True))
-    return ClusterStatus(cluster.name, standings.whole, ranks, _last_load(head), used.tables, used.nccl)
+    return ClusterStatus(cluster.name, standings.whole, ranks, _last_load(head), used.tables, used.nccl, used.network)
 
 
 def _last_load(head: Head) -> Load | None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.launch.watch.evidence import Evidence
-from deploy.launch.watch.marks import EXCEPTION, FOLLOWED, JOINED, JOINING, PEER, ROOTS, Mark
+from deploy.launch.watch.marks import CONSEQUENCES, EXCEPTION, FOLLOWED, JOINED, JOINING, PEER, ROOTS, Mark
 from deploy.launch.watch.trouble import Trouble, ending
 
 LAST_LINES = 15
-READ_LINES = 4000
+READ_LINES = 1000
 """Lines at a log's end in which a cause is looked for."""
 DISK_FULL = 64 << 20
 NODE_GONE, UNKNOWN = "node-gone", "unknown"
@@ -87,10 +87,10 @@ def _node_gone(case: Case) -> Iterator[Cause]:
 
 
 def _told(case: Case) -> Iterator[Cause]:
-    """What a rank itself says. One that ended first is heard first."""
+    """What a rank itself says. One that ended first is heard first; after it, NCCL's errors are consequences."""
     for one in case.order:
         found = _mark_in(one.log)
-        if found:
+        if found and (one is case.first or case.first is None or found[0].kind not in CONSEQUENCES):
             mark, line = found
             yield Cause(mark.kind, *_worded(case, one, mark, line), _around(one.log, line))
 

@@ -12,7 +12,7 @@ from deploy.launch.symptom import garbage
 from deploy.launch.watch.when import epoch
 
 KEPT_SAMPLES = 600
-CLOCK_SET_SECONDS = 8.0
+CLOCK_SET_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
