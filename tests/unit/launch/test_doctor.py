@@ -68,7 +68,7 @@ def outcome(checks: Mapping[str, list[Check]], name: str, of: int = 2) -> Check:
 
 
 def test_good_nodes_pass_every_check() -> None:
-    by_id = found(four(), facts(images=IMAGE), (0, 1, 2, 3))
+    by_id = found(four(api_key="KEY"), facts(images=IMAGE), (0, 1, 2, 3))
     assert set(by_id) == set(MENDS) - {"bandwidth"}
     assert {one.outcome for checks in by_id.values() for one in checks} == {PASS}
 
