@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,11 @@ def test_the_json_is_whole() -> None:
     assert {one["id"] for one in found["checks"]} == set(MENDS) - {"bandwidth"}
     assert found["checks"][-1]["nodes"] == ["spark2", "spark4"]
     assert {"tokens", "largest_context", "largest_requests", "kv_per_token"} <= set(found["fit"])
+
+
+def test_the_guide_lists_every_id_in_order() -> None:
+    guide = (GOLDEN.parents[1] / "docs" / "doctor.md").read_text()
+    assert re.findall(r"^\| `([a-z.-]+)` \|", guide, re.MULTILINE) == list(MENDS)
 
 
 @pytest.mark.parametrize(
