@@ -18,7 +18,11 @@ from pathlib import Path
 DIGEST = "sha256:" + "5c" * 32
 _DOCKER = """#!/bin/sh
 # A counting stand-in for docker: runs no container.
-echo "$*" >> "$STANDIN_STATE/calls"
+# The pulse looks each second, and under a time limit of its own: its looks are counted apart.
+case "$(cat /proc/$PPID/comm) $1" in
+  "timeout ps"|"timeout inspect") echo "$*" >> "$STANDIN_STATE/looks" ;;
+  *) echo "$*" >> "$STANDIN_STATE/calls" ;;
+esac
 if [ -e "$STANDIN_STATE/fail-$1" ]; then cat "$STANDIN_STATE/fail-$1" >&2; exit 1; fi
 case "$1 $2" in
   "info "*) echo '{"ServerVersion":"stand-in","Runtimes":{"nvidia":{}}}' ;;
@@ -26,9 +30,14 @@ case "$1 $2" in
   "ps "*) [ -e "$STANDIN_STATE/started" ] && echo 0123456789ab ;;
   "run --rm") if [ -e "$STANDIN_STATE/self-test" ]; then cat "$STANDIN_STATE/self-test"; exit 1; fi
     echo '{"format":1,"passed":true,"checks":[]}' ;;
-  "run "*) date +%s.%N > "$STANDIN_STATE/started"; echo 0123456789ab ;;
+  "run "*) [ ! -e "$STANDIN_STATE/slow-run" ] || sleep 3
+    for word; do case $word in io.sglang-spark.rank=*) rank=${word#*=} ;; esac; done
+    echo "$rank" > "$STANDIN_STATE/started"; echo 0123456789ab ;;
   "logs --follow") while [ -e "$STANDIN_STATE/started" ]; do sleep 0.5; done ;;
-  "inspect "*) echo '{"Running":false,"ExitCode":1,"OOMKilled":false,"Error":""}' ;;
+  "inspect "*) read -r rank < "$STANDIN_STATE/started" || exit 1
+    labels="{\\"io.sglang-spark.rank\\":\\"$rank\\"}"
+    state='{"Status":"running","StartedAt":"2026-01-01T00:00:00Z","ExitCode":0,"OOMKilled":false}'
+    echo "container {\\"name\\":\\"rank$rank\\",\\"labels\\":$labels,\\"state\\":$state}" ;;
   "rm "*|"kill "*|"stop "*) rm -f "$STANDIN_STATE/started" ;;
 esac
 exit 0

@@ -71,16 +71,12 @@ def logs(name: str, *, follow: bool = False, tail: int | None = None) -> tuple[s
     return ("docker", "logs", *options, name)
 
 
-def inspect(name: str) -> tuple[str, ...]:
-    """State of one container: exit code, out-of-memory mark, error text."""
-    return ("docker", "inspect", "--format", "{{json .State}}", name)
+def release_shards(name: str, model: str) -> tuple[str, ...]:
+    """Give back the page cache of a model's shards from within a container, until the input ends."""
+    module = ("python3", "-m", "deploy.inside.pagecache", model)
+    return ("docker", "exec", "--interactive", "--workdir", "/opt/sglang-spark", name, *module)
 
 
 def remove(*names: str) -> tuple[str, ...]:
     """Remove containers, running or not; a name that is not there is no error to `docker rm --force`."""
     return ("docker", "rm", "--force", "--volumes", *names)
-
-
-def kill(name: str) -> tuple[str, ...]:
-    """End a container at once and keep it, so that its log can still be read."""
-    return ("docker", "kill", name)

@@ -88,14 +88,29 @@ def _print_plan(document: Document, *, offline: bool, as_json: bool) -> None:
 @options.nodes
 @options.as_json
 def status(path: str, as_json: bool) -> None:
-    """Show every rank: node, state, health, image digest, since when. Exit code 5 unless all serve."""
-    from deploy.cluster.load import load
-    from deploy.report import status_json, status_text
-    from deploy.workflow.observe import status as look
+    """Tell what the cluster does: serving, loading, degraded, wedged, down or unknown; since when, and why.
 
-    seen = look(load(path))
+    Every node is looked at as it is now, within about 5 s also where one does not answer. Where nothing else runs, the
+    server is asked for a few words, which must not be garbage. Changes nothing.
+
+    \b
+    Exit codes:
+       0  serving   every rank runs and answers
+      10  loading   ranks are starting
+      11  degraded  ranks run and cannot serve, or cannot all be seen
+      12  wedged    requests run, and no token comes
+      13  down      no rank runs
+      14  unknown   no node could say
+    Errors have their own: 2 configuration.
+    """
+    from deploy.cluster.load import load
+    from deploy.launch.standing import EXIT_CODES
+    from deploy.report import status_json, status_text
+    from deploy.workflow.status import status as look
+
+    seen = look(load(path), os.environ)
     click.echo(status_json(seen) if as_json else status_text(seen))
-    raise SystemExit(0 if seen.serving else 5)
+    raise SystemExit(EXIT_CODES[seen.whole.state])
 
 
 @click.command()

@@ -14,6 +14,9 @@ _CACHES = {
     "CUDA_CACHE_PATH": f"{COMPILE_MOUNT}/cuda",
 }
 
+_NCCL_LOG = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,NET"}
+"""NCCL then says which network it uses, and how each channel goes: the one proof that RDMA is in use."""
+
 NATIVE_FP8 = {"TRITON_OVERRIDE_ARCH": "sm120"}
 """Triton before 3.8.0 knows the fp8 instructions of sm_120 but not those of sm_121, which has the same."""
 
@@ -31,6 +34,7 @@ def _fabric(cluster: Cluster, rank: int, facts: NodeFacts) -> dict[str, str]:
     address = cluster.nodes[rank].fabric
     interface = facts.interface(address)
     found = {"SGLANG_HOST_IP": address, "NCCL_SOCKET_IFNAME": f"={interface}", "GLOO_SOCKET_IFNAME": interface}
+    found |= _NCCL_LOG
     ports = facts.rdma_for(address)
     if ports:
         found["NCCL_IB_HCA"] = "=" + ",".join(f"{port.device}:{port.port}" for port in ports)

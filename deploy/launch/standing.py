@@ -54,7 +54,7 @@ def judge(seen: Sequence[Seen], head: Head, limits: Limits) -> Standings:
 def _rank(seen: Seen, limits: Limits) -> Standing:
     """One rank by itself."""
     if seen.away or seen.pulse is None:
-        return Standing("unknown", "", f"{seen.host} cannot be reached: {seen.away or 'it said nothing'}")
+        return Standing("unknown", "", f"node {seen.host}: {seen.away or 'it said nothing'}")
     if seen.pulse.docker_error:
         return Standing("unknown", "", f"the Docker Engine of {seen.host} does not answer: {seen.pulse.docker_error}")
     container = seen.pulse.container
@@ -79,14 +79,14 @@ def ending(container: RunningRank) -> str:
 
 def _running(seen: Seen, container: RunningRank, limits: Limits) -> Standing:
     start, began = seen.start, moment(container.since)
-    if start.phase == "ready" or seen.health.ok:
+    if seen.up:
         return _ready(seen, shown(start.since or began))
     clock = seen.pulse.clock if seen.pulse else 0.0
     seconds = clock - began if began else 0.0
     what = f"{start.phase} {start.detail}".strip()
     if seconds > limits.loading:
         return Standing("degraded", shown(began), f"loading for {span(seconds)}, still {what}")
-    return Standing("loading", shown(began), f"{what}, for {span(seconds)}")
+    return Standing("loading", shown(began), what)
 
 
 def _ready(seen: Seen, since: str) -> Standing:
@@ -114,7 +114,7 @@ def _head(alone: Standing, seen: Seen, head: Head, limits: Limits) -> Standing:
     busy = "" if seen.health.status else _busy(seen.pulse.clock, head, limits)
     since = shown(seen.start.since)
     if busy:
-        return Standing("serving", since, f"its health port is slow: {busy}")
+        return Standing("serving", since, f"its health port is slow ({busy})")
     return replace(alone, since=shown(head.batch.at) if head.batch else "")
 
 
@@ -122,10 +122,10 @@ def _busy(clock: float, head: Head, limits: Limits) -> str:
     """Why a health port may take its time, or an empty string."""
     load = head.samples[-1].load if head.samples else None
     if load:
-        return f"{load.running} requests run, {load.waiting} wait"
+        return f"requests: {load.running} running, {load.waiting} waiting"
     age = clock - head.batch.at if head.batch else limits.hang
     if head.prefill >= PREFILL and age < limits.hang:
-        return f"a prefill of {head.prefill} tokens runs for {span(age)}"
+        return f"a prefill of {head.prefill} tokens, begun {span(age)} ago"
     return ""
 
 
@@ -139,7 +139,8 @@ def _whole(alone: Sequence[Standing], seen: Sequence[Seen], holder: str) -> Stan
     for state in ("down", "unknown", "wedged", "degraded"):
         if ranks[state] and not (state == "down" and _coming(ranks[state], seen, holder)):
             since = min((alone[rank].since for rank in ranks[state] if alone[rank].since), default="")
-            return Standing("wedged" if state == "wedged" else "degraded", since, _named(alone, ranks[state]))
+            why = _ends(alone, seen, ranks[state]) if state == "down" else _named(alone, ranks[state])
+            return Standing("wedged" if state == "wedged" else "degraded", since, why)
     since = min((one.since for one in alone if one.state in ("serving", "loading") and one.since), default="")
     return Standing("loading", since, _named(alone, [*ranks["loading"], *ranks["down"]]))
 
@@ -152,11 +153,16 @@ def _none_runs(alone: Sequence[Standing], seen: Sequence[Seen], holder: str) -> 
         return Standing("unknown", "", _named(alone, unknown))
     if _coming(ranks, seen, holder):
         return Standing("loading", "", "no rank has been started yet")
-    ended = [rank for rank in ranks if _container(seen[rank])]
-    if not ended:
+    if not any(_container(one) for one in seen):
         return Standing("down", "", "no rank has a container: taken down as planned, or never started")
-    first = max(ended, key=lambda rank: _ended_for(seen[rank]))
-    return Standing("down", alone[first].since, f"rank {first} ended first: {alone[first].why}")
+    since = min(one.since for one in alone if one.since) if any(one.since for one in alone) else ""
+    return Standing("down", since, _ends(alone, seen, ranks))
+
+
+def _ends(alone: Sequence[Standing], seen: Sequence[Seen], ranks: Sequence[int]) -> str:
+    """How ranks came to be down, and which of several was the first."""
+    ended = sorted((rank for rank in ranks if _container(seen[rank])), key=lambda rank: -_ended_for(seen[rank]))
+    return (f"rank {ended[0]} ended first; " if len(ended) > 1 else "") + _named(alone, ended or ranks)
 
 
 def _ended_for(seen: Seen) -> float:
@@ -189,6 +195,8 @@ def _named(alone: Sequence[Standing], ranks: Sequence[int]) -> str:
 
 def _beside(alone: Standing, whole: Standing, ranks: Sequence[Standing]) -> Standing:
     """A rank as part of the gang: one that is ready serves only where all do."""
+    if alone.state == "down" and whole.state == "loading":
+        return Standing("loading", "", "not started yet")
     if alone.state != "serving" or whole.state == "serving":
         return alone
     if whole.state == "loading":

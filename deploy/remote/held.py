@@ -99,7 +99,8 @@ def _who(text: str) -> str:
     """Holder and age, from what the script said of them."""
     said = dict(line.partition(" ")[::2] for line in text.splitlines())
     age = max(int(said.get("age", "0")), 0)
-    return f"by {said.get('by', 'another run')}, {_span(age)} ago"
+    who = f"by {said.get('by', 'another run')}"
+    return f"{who}, {_span(age)} ago" if "age" in said else who
 
 
 def _span(seconds: int) -> str:

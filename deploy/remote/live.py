@@ -1,4 +1,4 @@
-"""One round trip a node: what its running rank said of kernel tables, and which NCCL it has mapped."""
+"""One round trip a node: what its running rank said of kernel tables and its network, and which NCCL it has mapped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.command import Command
-from deploy.launch import kernel_log
+from deploy.launch import kernel_log, network_log
 from deploy.launch.kernel_log import TableUse
 from deploy.launch.nccl import Library
-from deploy.remote import facts
+from deploy.launch.network_log import UNSAID, Network
 
-_SCRIPT = Path(__file__).with_name("live.sh")
+SCRIPT = Path(__file__).with_name("live.sh")
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,19 @@ class LiveFacts:
 
     tables: tuple[TableUse, ...]
     nccl: tuple[Library, ...] | None
+    network: Network = UNSAID
 
 
 def command(cluster: str) -> Command:
     """The command that looks at the running ranks of a cluster on a node."""
-    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", cluster))
-
-
-def command_with_facts(cluster: str) -> Command:
-    """The same and a node's facts in one: `read` and `facts.read` each take their own from the output."""
-    _, _, script, *rest = facts.command(cluster).argv
-    return Command(("sh", "-c", _SCRIPT.read_text() + script, *rest))
+    return Command(("sh", "-c", SCRIPT.read_text(), "sh", cluster))
 
 
 def read(text: str) -> LiveFacts:
     """What the script printed; lines of other scripts are passed over."""
     lines = [line.partition(" ") for line in text.splitlines()]
-    said = (value for key, _, value in lines if key == "said")
+    said = [value for key, _, value in lines if key == "said"]
     libraries = [value.partition(" ") for key, _, value in lines if key == "nccl"]
     # The first line, without a path, says that the look was had.
     found = tuple(Library(path, version) for path, _, version in libraries if path) if libraries else None
-    return LiveFacts(kernel_log.read(said), found)
+    return LiveFacts(kernel_log.read(said), found, network_log.read(said))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from deploy.command import Command, Result
 from deploy.errors import LockedError
+from deploy.remote import held
 from deploy.remote.execute import Fleet
-from deploy.remote.held import PATIENCE, HeldLock
+from deploy.remote.held import HeldLock
 
 _SCRIPT = Path(__file__).with_name("lock.sh")
 _GUARD = Path(__file__).with_name("guard.sh")
@@ -27,12 +28,12 @@ def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[Loc
 
     `then` runs on each node as soon as its own lock is held, with no input and in the same round trip.
     """
-    held = Lock(fleet, holder, then)
+    locks = Lock(fleet, holder, then)
     try:
-        held.take()
-        yield held
+        locks.take()
+        yield locks
     finally:
-        held.release()
+        locks.release()
 
 
 class Lock:
@@ -43,8 +44,8 @@ class Lock:
         self._token = secrets.token_hex(8)
         self._held = {rank: self._begin(rank, then) for rank in fleet.ranks}
 
-    def _begin(self, rank: int, then: Command | None) -> HeldLock:
-        name = (self._fleet.name, self._token, str(PATIENCE), self._holder)
+    def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:
+        name = (self._fleet.name, self._token, str(held.PATIENCE), again, self._holder)
         argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *name, *(then.argv if then else ()))
         return HeldLock(self._fleet, rank, Command(argv, held=True, timeout=float("inf")), runs=bool(then))
 
@@ -59,7 +60,7 @@ class Lock:
     def _refuse(self, problems: dict[int, str]) -> None:
         found = {rank: what for rank, what in problems.items() if what}
         if found:
-            hint = f"wait for it, or stop it; the lock of a holder that is gone frees itself within {PATIENCE} s"
+            hint = f"wait for it, or stop it; the lock of a holder that is gone frees itself within {held.PATIENCE} s"
             raise self._fleet.error(found, hint, LockedError)
 
     def _fenced(self, command: Command) -> Command:
@@ -84,8 +85,13 @@ class Lock:
             raise self._fleet.error(lost, hint, LockedError)
 
     def retake(self, ranks: Iterable[int]) -> dict[int, str]:
-        """Take lost locks again, over connections that may be new; where that failed, and why."""
-        again = {rank: self._begin(rank, None) for rank in ranks if rank in self._held and self._held[rank].lost()}
+        """Take lost locks again, over connections that may be new; where that failed, and why.
+
+        It fails where another run has held the lock since: what is there now may be the other's.
+        """
+        again = {
+            rank: self._begin(rank, None, "again") for rank in ranks if rank in self._held and self._held[rank].lost()
+        }
         for rank, one in again.items():
             self._held[rank].release()
             self._held[rank] = one

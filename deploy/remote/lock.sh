@@ -1,18 +1,23 @@
 # Holds the lock of a cluster on this node for as long as its holder can be heard.
-# Arguments: CLUSTER TOKEN SECONDS HOLDER [COMMAND...]; COMMAND runs as soon as the lock is held.
+# Arguments: CLUSTER TOKEN SECONDS AGAIN HOLDER [COMMAND...]; COMMAND runs as soon as the lock is held. With AGAIN not
+# empty the lock is taken only if nobody else has had it since this TOKEN.
 # Says `locked`, what COMMAND says, `command ended with CODE`, and `beat X` for each byte X that it reads.
 # A refused lock: exit code 75, `by HOLDER` and `age SECONDS`.
-base=$HOME/.cache/sglang-spark/$1 token=$2 patience=$3 holder=$4
-shift 4
+base=$HOME/.cache/sglang-spark/$1 token=$2 patience=$3 again=$4 holder=$5
+shift 5
 mkdir -p "${base%/*}" && exec 9>>"$base.lock" 8>>"$base.work" || exit 1
 # A pulse holds it for the moment that it takes to see whether it is free.
+read -r held shell 2>/dev/null < "$base.fence"
 flock -w 2 9 || {
-  read -r held shell 2>/dev/null < "$base.fence"
   # A shell of our own whose connection broke: it may not have noticed yet.
   [ "$held" = "$token" ] && kill "$shell" && flock -w "$patience" 9
 } || {
   sed 's/^/by /' "$base.holder" 2>/dev/null
   echo "age $(($(date +%s) - $(stat -c %Y "$base.holder" 2>/dev/null || date +%s)))"
+  exit 75
+}
+[ -z "$again" ] || { read -r held _ 2>/dev/null < "$base.fence"; [ "$held" = "$token" ]; } || {
+  echo "by another run in the meantime"
   exit 75
 }
 echo "$holder" > "$base.holder"
@@ -24,4 +29,5 @@ echo locked
 [ $# -eq 0 ] || { timeout 60 "$@" < /dev/null 9>&-; echo "command ended with $?"; }
 # A holder whose machine froze or lost its network sends nothing, and its connection does not end by itself.
 while beat=$(timeout "$patience" head -c 1 9>&-) && [ -n "$beat" ]; do echo "beat $beat"; done
-rm -f "$base.holder" "$base.fence"
+# The fence stays: until there is another holder, nobody is harmed by what the last one does.
+rm -f "$base.holder"

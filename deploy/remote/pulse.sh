@@ -1,5 +1,6 @@
 # Says every second how the ranks of a cluster on this node are, until its input ends. Reads only.
-# Arguments: CLUSTER SECONDS. Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
+# Arguments: CLUSTER SECONDS; with 0 seconds it is said once, and what follows in the same script goes on.
+# Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
 beat() {
   awk '/^MemAvailable:/ { print "memory_available " $2 }' "${SGLANG_SPARK_MEMINFO:-/proc/meminfo}"
   lock=$HOME/.cache/sglang-spark/$1
@@ -7,8 +8,10 @@ beat() {
   flock -n "$lock.lock" true 2>/dev/null || sed 's/^/holder /' "$lock.holder" 2>/dev/null
   # An engine that hangs must not keep the pulse.
   if ids=$(timeout 5 docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster=$1" 2>&1); then
+    # What cannot be looked at is not known to be absent.
     # shellcheck disable=SC2086
-    [ -z "$ids" ] || timeout 5 docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids 2>/dev/null
+    [ -z "$ids" ] || timeout 5 docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids 2>/dev/null ||
+      echo "docker_error a container could not be inspected"
   else
     echo "docker_error ${ids:-no answer in 5 s}" | tail -n 1
   fi
@@ -16,7 +19,11 @@ beat() {
   date '+clock %s.%N'
   echo pulse
 }
-while beat "$1"; do sleep "$2"; done &
-beating=$!
-cat > /dev/null
-kill "$beating"
+if [ "$2" = 0 ]; then
+  beat "$1"
+else
+  while beat "$1"; do sleep "$2"; done &
+  beating=$!
+  cat > /dev/null
+  kill "$beating"
+fi

@@ -1,4 +1,4 @@
-"""What a ready server is held to: text comes out, tool calls are read, and its kernel tables and NCCL are looked at."""
+"""What a ready server is held to: text, tool calls, and a look at its kernel tables, its NCCL and its network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from deploy.errors import NotReadyError, RemoteError
 from deploy.event import Event, Note
 from deploy.kernels.name import folder
 from deploy.kernels.provenance import SUFFIX
-from deploy.launch import nccl, table_report, toolcall
+from deploy.launch import nccl, network_log, table_report, toolcall
 from deploy.launch.exposure import judge_lock
 from deploy.launch.finding import Finding, with_cure
 from deploy.launch.nccl import NcclFinding
+from deploy.launch.network_log import NetworkFinding
 from deploy.launch.sglang import server_flags
 from deploy.launch.streamed import Streamed
 from deploy.launch.symptom import garbage
@@ -37,6 +38,7 @@ class Looked:
 
     tables: tuple[TableFinding, ...]
     nccl: tuple[NcclFinding, ...]
+    network: tuple[NetworkFinding, ...]
 
 
 def prove(fleet: Fleet, cluster: Cluster, key: str = "") -> Iterator[Event]:
@@ -52,7 +54,7 @@ def prove(fleet: Fleet, cluster: Cluster, key: str = "") -> Iterator[Event]:
         if parser:
             yield Note(f"tool calls: not probed, since no call in the format of {parser} is known here")
     found = look(cluster, fleet.each(dict.fromkeys(fleet.ranks, live.command(cluster.name))))
-    findings: list[Finding] = [*found.tables, *found.nccl]
+    findings: list[Finding] = [*found.tables, *found.nccl, *found.network]
     for one in findings:
         yield Note(with_cure(one), one.level)
 
@@ -70,7 +72,8 @@ def look(cluster: Cluster, results: Mapping[int, Result]) -> Looked:
     """Kernel tables and NCCL, from what `live.command` printed on each node; a node that did not answer is left out."""
     seen = {rank: live.read(result.stdout) for rank, result in results.items() if result.ok}
     tables = table_report.findings({rank: one.tables for rank, one in seen.items()}, _carried(cluster.image))
-    return Looked(tables, nccl.findings({rank: one.nccl for rank, one in seen.items()}))
+    networks = network_log.findings({rank: one.network for rank, one in seen.items()})
+    return Looked(tables, nccl.findings({rank: one.nccl for rank, one in seen.items()}), networks)
 
 
 def _carried(image: Image) -> Carried:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from deploy import container
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
-from deploy.command import Command, Result
-from deploy.errors import NotReadyError
+from deploy.command import Result
+from deploy.errors import DeployError, NotReadyError
 from deploy.event import Event, Note, Progress
 from deploy.launch import fit, plan
 from deploy.launch.exposure import exposure
 from deploy.launch.finding import shared, with_cure
+from deploy.launch.gang import verdict
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
 from deploy.launch.selftest import judge
-from deploy.launch.takedown import takedown
+from deploy.launch.takedown import halt, takedown
 from deploy.remote import facts as probe
+from deploy.remote import pulse
 from deploy.remote.execute import Fleet
-from deploy.remote.lock import lock
+from deploy.remote.lock import Lock, lock
 from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
+from deploy.workflow.lookout import Lookout
 from deploy.workflow.ready import wait_until_ready
+from deploy.workflow.undo import told, undo
 
+START = "start"
 ASSUMED_DIGEST = "sha256:" + "0" * 64
 
 
@@ -47,6 +52,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
     wanted = wanted_image(cluster.image)
     with closing(Fleet(cluster)) as fleet:
         fleet.open()
+        lookout = Lookout(fleet, cluster)
         gated = fleet.call(lambda: _gated(cluster))
         # Each node goes from login to lock to facts at its own pace.
         with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as held:
@@ -56,7 +62,9 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             yield from _exposed(cluster, seen)
-            yield from _launch(fleet, cluster, todo, replace(options, key=api_key(document, environ)))
+            lookout.held = held
+            keyed = replace(options, key=api_key(document, environ))
+            yield from _launch(lookout, held, todo, keyed)
 
 
 def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
@@ -108,29 +116,64 @@ def _resolved(reference: str) -> str:
     return resolve(reference)
 
 
-def _launch(fleet: Fleet, cluster: Cluster, todo: Plan, options: Options) -> Iterator[Event]:
+def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Iterator[Event]:
     """Carry the plan out and wait. What this run began does not outlive its failure or interruption."""
-    begun = False
     try:
-        for step in todo.steps:
-            begun = begun or step.title in ("prepare", "start")
-            yield from _step(fleet, step)
-        yield from wait_until_ready(fleet, cluster, todo, options.timeout)
-        yield from _put_to_the_test(fleet, cluster, options.key)
-    except NotReadyError:
-        if not begun:
+        yield from _carried_out(lookout, held, todo, options)
+    except NotReadyError as error:
+        if not lookout.begun:
             raise
-        yield Note("taking every rank down; their logs stay until the next `up` or `down`", "warning")
-        _undo(fleet, {rank: Command(container.kill(name)) for rank, name in enumerate(todo.containers)})
+        yield Note(f"{lookout.told() or 'not ready'}; taking every rank down, and keeping their logs", "warning")
+        raise _halted(lookout, held, error) from None
+    except GeneratorExit:
+        # Nobody listens any more.
+        _removed(lookout, held)
         raise
     except BaseException as error:
-        fleet.settle()
-        if begun and not isinstance(error, GeneratorExit):
-            yield Note("removing what was started", "warning")
-        if begun:
-            _undo(fleet, dict.fromkeys(fleet.ranks, takedown(cluster.name, grace=0)))
+        yield from _withdrawn(lookout, held, error)
         raise
-    yield Note(f"{cluster.name} serves at {todo.url}/v1", "done")
+    yield Note(f"{lookout.cluster.name} serves at {todo.url}/v1", "done")
+
+
+def _carried_out(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Iterator[Event]:
+    for step in todo.steps:
+        held.check()
+        lookout.begun = lookout.begun or step.title in ("prepare", START)
+        yield from _step(lookout, step)
+    yield from wait_until_ready(lookout, todo, options.timeout)
+    yield from lookout.beside(_put_to_the_test(lookout.fleet, lookout.cluster, options.key))
+
+
+def _withdrawn(lookout: Lookout, held: Lock, error: BaseException) -> Iterator[Event]:
+    """Remove what was begun. Raises the error anew where it must also name nodes that may still run something."""
+    if lookout.told():
+        yield Note(lookout.told(), "warning")
+    if lookout.begun:
+        yield Note("removing what was started", "warning")
+    left = _removed(lookout, held)
+    if left and isinstance(error, DeployError):
+        raise type(error)(error.message + left, error.hint) from None
+    if left:
+        yield Note(f"not everything could be removed:{left}", "warning")
+
+
+def _removed(lookout: Lookout, held: Lock) -> str:
+    """End what is under way, and remove what was begun; lines about nodes where something may be left."""
+    lookout.fleet.settle()
+    if not lookout.begun:
+        return ""
+    return told(lookout.fleet, undo(lookout.fleet, held, takedown(lookout.cluster.name, grace=0)).left)
+
+
+def _halted(lookout: Lookout, held: Lock, error: NotReadyError) -> NotReadyError:
+    """Kill what runs. The error with who went first, which may be known only now, and with what may still run."""
+    undone = undo(lookout.fleet, held, halt(lookout.cluster.name))
+    for rank, result in undone.results.items():
+        if result.ok:
+            # How the rank was before it was killed.
+            lookout.gang = lookout.gang.after(pulse.read(rank, result.stdout, time.monotonic()))
+    message = verdict(lookout.gang, lookout.cluster.name) if lookout.gang.gone else error.message
+    return NotReadyError(message + told(lookout.fleet, undone.left), error.hint)
 
 
 def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event]:
@@ -145,16 +188,18 @@ def _exposed(cluster: Cluster, seen: list[NodeFacts]) -> Iterator[Event]:
         yield Note(with_cure(found), found.level)
 
 
-def _step(fleet: Fleet, step: Step) -> Iterator[Event]:
-    nodes = ", ".join(fleet.nodes[rank].host for rank in step.commands)
-    yield Note(f"{step.title}: {nodes}")
-    meter = PullMeter()
+def _step(lookout: Lookout, step: Step) -> Iterator[Event]:
+    fleet, meter = lookout.fleet, PullMeter()
+    yield Note(f"{step.title}: {', '.join(fleet.nodes[rank].host for rank in step.commands)}")
     running = fleet.begin(step.commands, meter.hear if step.title == "pull" else None)
     going = True
     while going:
-        going = bool(wait(running.values(), timeout=0.5).not_done)
+        going = bool(wait(running.values(), timeout=0.2).not_done)
         for rank, (done, layers) in sorted(meter.layers.items()):
             yield Progress(f"pull on {fleet.nodes[rank].host}", done, layers, "layers")
+        if step.title == START:
+            lookout.expect(rank for rank, one in running.items() if one.done() and one.result().ok)
+        yield from lookout.turn()
     if step.title == plan.SELF_TEST:
         yield from _proven(fleet, {rank: future.result() for rank, future in running.items()})
     fleet.finish(running)
@@ -183,11 +228,3 @@ class PullMeter:
         total += line.endswith((": Pulling fs layer", ": Already exists"))
         done += line.endswith((": Pull complete", ": Already exists"))
         self.layers[rank] = (done, total)
-
-
-def _undo(fleet: Fleet, commands: Mapping[int, Command]) -> None:
-    """End the containers of this cluster. Raises RemoteError that names the nodes where that is not known."""
-    results = fleet.each(commands)
-    lost = {rank: result.tail(1) for rank, result in results.items() if result.code is None}
-    if lost:
-        raise fleet.error(lost, "these may still run their ranks: run `down` when they are back")

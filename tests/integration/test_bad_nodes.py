@@ -175,8 +175,10 @@ def test_ctrl_c_at_any_moment_leaves_nothing(light: Hosts, wait: float) -> None:
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 or (wait < 0.1 and process.returncode < 0), err
-    assert "Traceback" not in err or wait < 0.1
+    # While Python still imports, nothing is begun that could be undone.
+    imports = not any(host.logins() for host in light.hosts)
+    assert process.returncode == 130 or (imports and process.returncode < 0), err
+    assert "Traceback" not in err or imports
     for host in light.hosts:
         assert not (host.state / "started").exists()
         ran = [call for call in host.calls() if call.startswith("run ")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.lab.faults import cause
+from deploy.lab.host import Host
 from tests.integration.lab import Lab, interrupt_at
 
 MARKER = "marker-7c1f9e-secret"
@@ -27,8 +30,8 @@ def test_a_rank_that_exits_ends_the_wait_and_the_gang(lab: Lab, when: str, least
     assert states == ["exited"] * 4
     assert lab.good("logs", "--rank", "2", "--nodes", file).stdout.strip()
     status = lab.run("status", "--json", "--nodes", file)
-    assert status.returncode == 5
-    assert [rank["state"] for rank in json.loads(status.stdout)["ranks"]] == ["exited"] * 4
+    assert status.returncode == 13
+    assert [rank["container"] for rank in json.loads(status.stdout)["ranks"]] == ["exited"] * 4
     lab.good("up", "--nodes", lab.cluster(4))
 
 
@@ -56,13 +59,36 @@ def test_ctrl_c_leaves_nothing_behind(lab: Lab, mark: str, delay: float) -> None
     assert not any(lab.listening(rank, 30000) for rank in range(4))
 
 
-def test_a_killed_rank_is_seen_in_status(lab: Lab) -> None:
-    file = lab.cluster(2)
+def test_status_tells_what_serves_and_what_does_not(lab: Lab) -> None:
+    file = lab.cluster(2, environment={"STANDIN_DEATH_SECONDS": "20"}, watch={"wedge_seconds": 2})
     lab.good("up", "--nodes", file)
+    order = "docker exec sglang-spark-lab-rank0 sh -c 'echo {} > /tmp/standin-fault'; sleep 1"
+    lab.sh(0, order.format("garbage"))
+    assert _told(lab, file) == (11, "degraded", "rank 0: it generates garbage")
+    lab.sh(0, order.format("wedge"))
+    asking = lab.start("ask", "hello", "--nodes", file)
+    try:
+        time.sleep(4)
+        assert _told(lab, file) == (12, "wedged", "rank 0: requests")
+    finally:
+        asking.kill()
+        asking.communicate()
     lab.sh(1, "docker kill sglang-spark-lab-rank1")
+    assert _told(lab, file) == (11, "degraded", "rank 1: exit code")
+    cause(Host(), lab.folder, "cut", 1)
+    try:
+        began = time.monotonic()
+        assert _told(lab, file) == (11, "degraded", "rank 1: node")
+        assert time.monotonic() - began < 10
+    finally:
+        cause(Host(), lab.folder, "heal", 1)
+
+
+def _told(lab: Lab, file: str) -> tuple[int, str, str]:
+    """Exit code, state, and the begin of the reason, up to its first number or name of what was seen."""
     done = lab.run("status", "--json", "--nodes", file)
-    assert done.returncode == 5
-    assert [rank["state"] for rank in json.loads(done.stdout)["ranks"]][1] == "exited"
+    found = json.loads(done.stdout)
+    return done.returncode, found["state"], re.match(r"rank \d+: [a-z :]*", found["why"] + "$")[0].strip(": ")  # type: ignore[index]
 
 
 def test_secrets_reach_the_server_and_appear_nowhere_else(lab: Lab) -> None:

@@ -77,8 +77,9 @@ def test_an_image_has_proven_itself_under_the_tag_that_says_so() -> None:
 def test_a_dead_rank_is_read_with_its_end() -> None:
     (rank,) = read("container " + json.dumps(CONTAINER)).ranks
     assert rank == RunningRank(
-        "sglang-spark-lab-rank2", 2, "lab", "sha256:aa", "bb", "exited", "2026-01-01T00:01:00Z", 137, True
-    )
+        "sglang-spark-lab-rank2", 2, "lab", "sha256:aa", "bb", "exited", "2026-01-01T00:01:00Z", 137, True,
+        started="2026-01-01T00:00:00Z",
+    )  # fmt: skip
 
 
 def test_the_script_s_arguments_are_words() -> None:
