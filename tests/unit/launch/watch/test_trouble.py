@@ -168,9 +168,10 @@ def test_a_watch_that_comes_later_asks_before_it_judges() -> None:
 
 
 def test_a_wedge_needs_a_server_that_has_answered_before() -> None:
+    healthy = Health(0, 138, True)
     still = [Sample(float(second), Load("/get_load", 2, 0, 700), (12.0,)) for second in range(0, 140, 10)]
-    assert judged(seen(*serving(139), *still), 139).kind == "wedge"
-    assert trouble(seen(*serving(139), *still, answered=False), RULES, 139) is None
+    assert judged(seen(*serving(139), healthy, *still), 139).kind == "wedge"
+    assert trouble(seen(*serving(139), healthy, *still, answered=False), RULES, 139) is None
 
 
 def test_one_garbage_text_is_asked_for_again_and_two_are_trouble() -> None:
