@@ -18,6 +18,8 @@ LAUNCH = "launch"
 """The kind of a trouble that `up` itself told of."""
 # Seen first on the one node where it happens, and never a consequence of what other ranks do.
 _AS_SEEN = {"paused": "hang", "engine": "engine-stopped", "removed": "killed", "memory": "out-of-memory"}
+_LAUNCH_WORDS = {"garbage": "garbage", "hang": "paused", "killed": "removed"}
+"""How `up` words what it saw, by the cause that it is."""
 _SYMPTOMS = {"wedge", "garbage"}
 
 
@@ -141,9 +143,10 @@ def _mute(case: Case) -> Iterator[Cause]:
 
 def _launch(case: Case) -> Iterator[Cause]:
     """A launch that was given up with every rank alive: it was `up` itself that killed them."""
-    ends = [one.container for one in case.order if one.ended and one.container]
-    if case.trouble.kind == LAUNCH and "exited" not in case.trouble.text and all(one.exit_code == 137 for one in ends):
-        yield Cause("not-ready", case.trouble.rank, case.trouble.text)
+    text = case.trouble.text
+    if case.trouble.kind == LAUNCH and "exited" not in text:
+        kind = next((kind for kind, words in _LAUNCH_WORDS.items() if words in text), "not-ready")
+        yield Cause(kind, case.trouble.rank, text)
 
 
 def _ended(case: Case) -> Iterator[Cause]:

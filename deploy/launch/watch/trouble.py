@@ -141,7 +141,7 @@ def _hung(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:
 def who_is_mute(scene: Scene) -> str:
     """What the health ports say, to tell a frozen rank from those that wait for it."""
     said = [f"rank {rank}: {_answer(node)}" for rank, node in scene.nodes.items() if node.unhealthy is not None]
-    return ", ".join(said) or "all health ports answer"
+    return ", ".join(said) or "the other ranks' health ports answer"
 
 
 def _answer(node: NodeView) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from deploy.event import Event
 from deploy.launch.watch import bounds, cause
 from deploy.launch.watch.bounds import Go, Stop
-from deploy.launch.watch.cause import Case
+from deploy.launch.watch.cause import LAUNCH, Case
 from deploy.launch.watch.incident import Incident, history
 from deploy.launch.watch.scene import Scene
 from deploy.launch.watch.trouble import SILENT_SECONDS, Trouble, leaving, planned
@@ -48,7 +48,7 @@ def handle(post: Post, scene: Scene, found: Trouble) -> Generator[Event, None, K
 
 def _with_host(post: Post, found: Trouble) -> str:
     where = f"{post.host(found.rank)}: " if found.rank is not None else ""
-    return f"{where}{found.text}; taking every rank down"
+    return f"{where}{found.text}; " + ("gathering why" if found.kind == LAUNCH else "taking every rank down")
 
 
 def _late_ones(post: Post, scene: Scene, left: dict[int, Left]) -> Generator[Event, None, Scene]:

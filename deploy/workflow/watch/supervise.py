@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -23,6 +24,7 @@ from deploy.workflow.watch.recover import await_restart, handle
 
 PAUSES = (15.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds before a restart is tried again that began nothing."""
+_RANK = re.compile(r"\brank (\d+)\b")
 
 
 @dataclass
@@ -144,7 +146,9 @@ def _failed(asked: Asked, error: NotReadyError) -> Generator[Event, None, Kept |
     """The incident of a launch that did not come to its end."""
     with closing(asked.post()) as post:
         scene = yield from _heard(post)
-        return (yield from handle(post, scene, Trouble(LAUNCH, None, error.message.split(";")[0].splitlines()[0])))
+        text = error.message.splitlines()[0].removesuffix("; its last lines:")
+        found = _RANK.search(text)
+        return (yield from handle(post, scene, Trouble(LAUNCH, int(found[1]) if found else None, text)))
 
 
 def _heard(post: Post) -> Generator[Event, None, Scene]:
