@@ -42,6 +42,7 @@ class Lock:
     def __init__(self, fleet: Fleet, holder: str, then: Command | None) -> None:
         self._fleet, self._holder, self._then = fleet, holder, then
         self._token = secrets.token_hex(8)
+        fleet.open()
         self._held = {rank: self._begin(rank, then) for rank in fleet.ranks}
 
     def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:
