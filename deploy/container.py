@@ -20,19 +20,41 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+NO_RIGHTS = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+"""Nothing that root may do beyond what any user may, and no way to get it."""
+NEEDED = ("DAC_OVERRIDE",)
+"""Root in the container reads the model cache and writes the compile cache, which belong to the user of the node.
+
+RDMA needs no IPC_LOCK, since memlock is a limit here; tini signals processes of its own user; and SYS_PTRACE, with
+which py-spy would show stacks when SGLang's watchdog ends a rank, is no right to give to a server.
+"""
 
 
 def run(container: Container) -> tuple[str, ...]:
-    """`docker run` for a rank: host network, all GPUs, an init as PID 1, locked memory for RDMA."""
-    options: list[str] = ["--detach", "--init", "--name", container.name, "--network", "host", "--ipc", "host"]
+    """`docker run` for a rank: host network, all GPUs, an init as PID 1, locked memory for RDMA, few rights."""
+    return ("docker", "run", "--detach", *_options(container), container.image, *container.argv)
+
+
+def run_once(container: Container) -> tuple[str, ...]:
+    """`docker run` with a rank's own options for what ends by itself: it stays in front, and leaves no container."""
+    return ("docker", "run", "--rm", *_options(container), container.image, *container.argv)
+
+
+def _options(container: Container) -> list[str]:
+    options: list[str] = ["--init", "--name", container.name, "--network", "host", "--ipc", "host"]
     options += ["--gpus", "all", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"]
     # Engine 29 lowered the default of nofile to 1024, too few for NCCL and the model's shards.
     options += ["--ulimit", "nofile=1048576:1048576"]
+    options += NO_RIGHTS
+    options += [word for name in dict.fromkeys((*NEEDED, *container.capabilities)) for word in ("--cap-add", name)]
     options += [word for device in container.devices for word in ("--device", device)]
     options += [word for key, value in container.labels.items() for word in ("--label", f"{key}={value}")]
     options += [word for key, value in container.environment.items() for word in ("--env", f"{key}={value}")]
     options += [word for mount in container.mounts for word in ("--volume", mount)]
-    return ("docker", "run", *options, container.image, *container.argv)
+    return options
 
 
 def pull(reference: str) -> tuple[str, ...]:
@@ -42,7 +64,8 @@ def pull(reference: str) -> tuple[str, ...]:
 SELF_TESTED = "self-tested"
 """The tag that an image gets on a node where its self-test passed: the proof lies with the image and goes with it."""
 _SELF_TEST = """
-docker run --rm --network none --workdir /opt/sglang-spark --entrypoint python3 "$1" -m deploy.inside.selftest --json &&
+docker run --rm --network none --cap-drop ALL --security-opt no-new-privileges \\
+  --workdir /opt/sglang-spark --entrypoint python3 "$1" -m deploy.inside.selftest --json &&
 docker tag "$1" "$2"
 """
 

@@ -32,6 +32,10 @@ class RemoteError(DeployError):
     exit_code = 4
 
 
+class HostKeyError(RemoteError):
+    """A node's host key is not the known one."""
+
+
 class LockedError(RemoteError):
     """Another `up` or `down` is at work on the same cluster."""
 
@@ -46,6 +50,12 @@ class KernelError(DeployError):
     """A kernel table cannot run, or none could be read, proven or installed."""
 
     exit_code = 9
+
+
+class ServiceError(DeployError):
+    """The watch could not be made a service of this machine."""
+
+    exit_code = 10
 
 
 class LabError(DeployError):

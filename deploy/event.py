@@ -46,7 +46,7 @@ class Watched:
     """One change that the watch of a running cluster tells.
 
     `what` is for scripts: watching, waiting, lost, back, memory, trouble, down, incident, restarting, restarted,
-    given-up, planned, standing-back. `at` is the time in UTC, RFC 3339; `folder` is where an incident is kept.
+    given-up, planned, standing-back, stopped. `at` is the time in UTC, RFC 3339; `folder` is where an incident is kept.
     """
 
     what: str

@@ -11,24 +11,36 @@ from deploy.cli import options
 from deploy.cli.output import follow, view
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deploy.cli.output import View
     from deploy.cluster.load import Document
+    from deploy.workflow.up import Options
 
 
 @click.command()
 @options.nodes
 @click.option("--timeout", default=1800.0, show_default=True, help="Seconds until every rank must be ready.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan; change nothing.")
+@click.option("--watch", "watching", is_flag=True, help="Go on watching, and restart within the bounds of `watch:`.")
 @click.option("--offline", is_flag=True, help="With --dry-run: contact no node, assume stock DGX Sparks.")
 @options.allow_unsafe
 @options.as_json
 @options.quiet
 def up(  # noqa: PLR0913
-    path: str, timeout: float, dry_run: bool, offline: bool, allow_unsafe: bool, as_json: bool, quiet: bool
+    path: str,
+    timeout: float,
+    dry_run: bool,
+    watching: bool,
+    offline: bool,
+    allow_unsafe: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Start the ranks, wait until every one is ready, and put the server to the test.
 
     A second `up` with the same file changes nothing. Exit codes: 2 configuration, 3 image, 4 a node, 5 not ready,
-    9 a kernel table that cannot run.
+    9 a kernel table that cannot run. With --watch also: 0 after a planned `down`, 5 where no restart is left.
     """
     if offline and not dry_run:
         raise click.UsageError("--offline goes with --dry-run")
@@ -41,10 +53,24 @@ def up(  # noqa: PLR0913
         return
     from deploy.workflow.up import Options, up
 
+    asked = Options(timeout, options.holder("up"))
+    if watching:
+        _up_and_watch(path, asked, allow_unsafe=allow_unsafe, shown=view(quiet=quiet, as_json=as_json))
+        return
     with view(quiet=quiet, as_json=as_json) as shown:
-        follow(up(document, os.environ, Options(timeout, options.holder("up"))), shown)
+        follow(up(document, os.environ, asked), shown)
     if not quiet:
         click.echo(f"next: python build-and-deploy.py status --nodes {path}", err=True)
+
+
+def _up_and_watch(path: str, asked: Options, *, allow_unsafe: bool, shown: AbstractContextManager[View]) -> None:
+    from deploy.cluster.load import load
+    from deploy.workflow.gate import allowing_unsafe
+    from deploy.workflow.watch.supervise import Asked, up_and_watch
+
+    watched = Asked(lambda: allowing_unsafe(load(path), asked=allow_unsafe), os.environ, options.holder("up --watch"))
+    with shown as one:
+        follow(up_and_watch(watched, asked), one)
 
 
 def _print_plan(document: Document, *, offline: bool, as_json: bool) -> None:
@@ -62,14 +88,29 @@ def _print_plan(document: Document, *, offline: bool, as_json: bool) -> None:
 @options.nodes
 @options.as_json
 def status(path: str, as_json: bool) -> None:
-    """Show every rank: node, state, health, image digest, since when. Exit code 5 unless all serve."""
-    from deploy.cluster.load import load
-    from deploy.report import status_json, status_text
-    from deploy.workflow.observe import status as look
+    """Tell what the cluster does: serving, loading, degraded, wedged, down or unknown; since when, and why.
 
-    seen = look(load(path))
+    Every node is looked at as it is now, within about 5 s also where one does not answer. Where nothing else runs, the
+    server is asked for a few words, which must not be garbage. Changes nothing.
+
+    \b
+    Exit codes:
+       0  serving   every rank runs and answers
+      10  loading   ranks are starting
+      11  degraded  ranks run and cannot serve, or cannot all be seen
+      12  wedged    requests run, and no token comes
+      13  down      no rank runs
+      14  unknown   no node could say
+    Errors have their own: 2 configuration.
+    """
+    from deploy.cluster.load import load
+    from deploy.launch.standing import EXIT_CODES
+    from deploy.report import status_json, status_text
+    from deploy.workflow.status import status as look
+
+    seen = look(load(path), os.environ)
     click.echo(status_json(seen) if as_json else status_text(seen))
-    raise SystemExit(0 if seen.serving else 5)
+    raise SystemExit(EXIT_CODES[seen.whole.state])
 
 
 @click.command()
@@ -99,7 +140,7 @@ def ask(question: str, path: str, tools: IO[str] | None, max_tokens: int) -> Non
     from deploy.workflow.ask import ask as stream
     from deploy.workflow.ask import read_tools
 
-    for piece in stream(load(path), question, read_tools(tools.read()) if tools else [], max_tokens):
+    for piece in stream(load(path), os.environ, question, read_tools(tools.read()) if tools else [], max_tokens):
         click.echo(piece, nl=False)
     click.echo()
 

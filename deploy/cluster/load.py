@@ -13,15 +13,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from deploy.cluster import source
+from deploy.cluster.grammar import WRONG, sendable
 from deploy.cluster.source import Path, Problem, Source
 from deploy.cluster.spec import Cluster
 from deploy.errors import ConfigError
-
-_PATTERNS = {
-    "name": "is not a name: lower-case letters, digits and dashes, 40 at most",
-    "environment": "is not the name of a variable",
-    "secrets": "is not the name of a variable",
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def _problem(error: Any) -> Problem:
     if path[:1] == ("server",):
         return Problem(path[:2], "must be text, a number, true, false, a list, a mapping or null")
     if error["type"] == "string_pattern_mismatch":
-        return Problem(path, f"{error['input']!r} {_PATTERNS.get(str(path[0]), 'is not legal text here')}")
+        return Problem(path, f"{error['input']!r} {WRONG.get(error['ctx']['pattern'], 'is not legal text here')}")
     if error["type"] == "literal_error":
         return Problem(path, _not_one_of(str(error["input"]), re.findall(r"'([^']+)'", error["ctx"]["expected"])))
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -100,12 +95,21 @@ def _model(annotation: Any) -> Any:
 
 def _rules(cluster: Cluster) -> Iterator[Problem]:
     yield from _addresses(cluster)
-    for index, mount in enumerate(cluster.mounts.extra):
-        parts = mount.split(":")
-        if len(parts) not in (2, 3) or not parts[1].startswith("/") or parts[2:] not in ([], ["ro"], ["rw"]):
-            yield Problem(("mounts", "extra", index), f"{mount!r} is not HOST:CONTAINER or HOST:CONTAINER:ro")
-    for name in set(cluster.secrets) & set(cluster.environment):
-        yield Problem(("environment", name), "is also in secrets; a secret has no value in this file")
+    for name in {*cluster.secrets, *filter(None, [cluster.api_key])} & set(cluster.environment):
+        where = "api_key" if name == cluster.api_key else "secrets"
+        yield Problem(("environment", name), f"is also in {where}; a secret has no value in this file")
+    for flag, value in cluster.server.items():
+        if not all(map(sendable, _texts([flag, value]))):
+            yield Problem(("server", flag), "holds a control character other than tab and newline")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys of mappings included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            yield from _texts(item)
 
 
 def _addresses(cluster: Cluster) -> Iterator[Problem]:

@@ -43,7 +43,7 @@ class Source:
             path = path[:-1]
         line, column = problem.place or self.places.get(path, (1, 1))
         key = dotted(problem.path)
-        return line, column, f"{self.name}:{line}:{column}: {key + ': ' if key else ''}{problem.what}"
+        return line, column, f"{self.name}:{line}:{column}: {key + ': ' if key else ''}{printable(problem.what)}"
 
     def refuse(self, problems: Iterable[Problem]) -> None:
         """Raise one ConfigError with every problem in the order of the file, if there is any."""
@@ -54,8 +54,13 @@ class Source:
 
 def dotted(path: Path) -> str:
     """A path as people write it: nodes[2].fabric."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in path)
     return text.removeprefix(".")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what is not printable is escaped."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def parse(name: str, text: str) -> Source:

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from deploy.cluster.grammar import (
+    Base,
+    Content,
+    Folder,
+    Host,
+    Login,
+    Mount,
+    Name,
+    Platform,
+    Repository,
+    Text,
+    Variable,
+    Version,
+    Word,
+)
 
 DEFAULT_SERVER: dict[str, Any] = {
     "tp": 4,
@@ -23,12 +39,18 @@ DEFAULT_SERVER: dict[str, Any] = {
 }
 """The launch line that was proven on four Sparks; a flag set to null in cluster.yaml leaves it out."""
 
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Allowance = Literal["unknown-base", "unsafe-table"]
 """What a build may be told to do all the same; the image then says so in a label."""
+Capability = Literal[
+    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN",
+    "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE",
+    "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST",
+    "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
+    "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+]  # fmt: skip
+"""As in capabilities(7), without CAP_; there is no word for all of them."""
 Flag = str | int | float | bool | list[str | int | float] | dict[str, Any] | None
 
 
@@ -44,18 +66,18 @@ class Strict(BaseModel):
 class Image(Strict):
     """The base image and what is made of it."""
 
-    base: Text = Field(
+    base: Base = Field(
         "lmsysorg/sglang:spark", description="Base image; append @sha256:… to pin it. The base must carry SGLang."
     )
     sglang: Text = Field("0.5.4.post2", description="SGLang version inside the base: it decides which flags are legal.")
-    triton: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = Field(
+    triton: Version = Field(
         "3.5.0", description="Triton version inside the base: it decides where SGLang looks for kernel tables."
     )
-    repository: Text = Field(description="Where the image is pushed and pulled, without a tag: ghcr.io/OWNER/NAME.")
-    platform: Annotated[str, StringConstraints(pattern=r"^linux/[a-z0-9]+(/v\d)?$")] = Field(
-        "linux/arm64", description="Platform of the nodes."
+    repository: Repository = Field(
+        description="Where the image is pushed and pulled, without a tag: ghcr.io/OWNER/NAME."
     )
-    nccl: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] | None = Field(
+    platform: Platform = Field("linux/arm64", description="Platform of the nodes.")
+    nccl: Version | None = Field(
         "2.30.7",
         description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges.",
     )
@@ -64,13 +86,6 @@ class Image(Strict):
         description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know; "
         "unsafe-table: kernel tables that cannot run.",
     )
-
-    @field_validator("repository")
-    @classmethod
-    def _has_no_tag(cls, value: str) -> str:
-        if "@" in value or ":" in value.rsplit("/", 1)[-1]:
-            raise ValueError("is a repository without tag or digest: the tag is computed from what is built")
-        return value
 
     @field_validator("nccl")
     @classmethod
@@ -88,14 +103,14 @@ def numbers(version: str) -> tuple[int, ...]:
 class Model(Strict):
     """The model to serve."""
 
-    path: Text = Field("zai-org/GLM-4.7-FP8", description="Hub name, or a path inside the container.")
-    revision: Text | None = Field(None, description="Branch, tag or commit of the model.")
+    path: Word = Field("zai-org/GLM-4.7-FP8", description="Hub name, or a path inside the container.")
+    revision: Word | None = Field(None, description="Branch, tag or commit of the model.")
 
 
 class Node(Strict):
     """One machine; its place in the list is its rank."""
 
-    host: Text = Field(description="SSH host name, address or alias.")
+    host: Host = Field(description="SSH host name, address or alias.")
     fabric: Text = Field(description="IPv4 address on the RDMA fabric.")
     port: Port | None = Field(None, description="SSH port, where it differs from ssh.port.")
 
@@ -103,7 +118,7 @@ class Node(Strict):
 class Ssh(Strict):
     """How to log in. ~/.ssh/config is read as well."""
 
-    user: Text | None = Field(None, description="Login name; default: from ~/.ssh/config, else yours.")
+    user: Login | None = Field(None, description="Login name; default: from ~/.ssh/config, else yours.")
     port: Port | None = Field(None, description="Default: from ~/.ssh/config, else 22.")
     identity: Text | None = Field(None, description="Private key file; default: the agent and ~/.ssh.")
     known_hosts: Text = Field("~/.ssh/known_hosts", description="Host keys; an unknown key is refused.")
@@ -113,9 +128,18 @@ class Ssh(Strict):
 class Mounts(Strict):
     """Folders on each node that outlive a container."""
 
-    huggingface: Text = Field("~/.cache/huggingface", description="Model snapshots.")
-    compile: Text = Field("~/.cache/sglang-spark", description="Compiled kernels.")
-    extra: list[Text] = Field(default_factory=list, description="More mounts: HOST:CONTAINER[:ro].")
+    huggingface: Folder = Field("~/.cache/huggingface", description="Model snapshots.")
+    compile: Folder = Field("~/.cache/sglang-spark", description="Compiled kernels.")
+    extra: list[Mount] = Field(default_factory=list, description="More mounts: HOST:CONTAINER[:ro].")
+
+
+class Rights(Strict):
+    """What the containers of the ranks may do."""
+
+    capabilities: list[Capability] = Field(
+        default_factory=list,
+        description="Linux capabilities beside DAC_OVERRIDE, such as SYS_PTRACE; without any a rank has no more.",
+    )
 
 
 class Kernels(Strict):
@@ -167,11 +191,12 @@ class Cluster(Strict):
     ssh: Ssh = Field(default_factory=lambda: Ssh())
     rendezvous_port: Port = Field(50000, description="Where the ranks meet, on the first node's fabric address.")
     mounts: Mounts = Field(default_factory=lambda: Mounts())
+    container: Rights = Field(default_factory=lambda: Rights())
     kernels: Kernels = Field(default_factory=lambda: Kernels())
     server: dict[str, Flag] = Field(
         default_factory=dict, description="SGLang's own flags, without the dashes in front; null drops a default."
     )
-    environment: dict[Variable, str] = Field(default_factory=dict, description="For every rank; not for secrets.")
+    environment: dict[Variable, Content] = Field(default_factory=dict, description="For every rank; not for secrets.")
     secrets: list[Variable] = Field(
         default_factory=list, description="Names of variables of your shell that the ranks get, hidden."
     )

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from deploy.cluster.grammar import BASE
 from deploy.cluster.spec import OLDEST_NCCL, Image
 from deploy.errors import ConfigError
 from deploy.inside.check import VARIABLE
@@ -26,13 +27,6 @@ KERNELS = tuple(
 """What the self-test judges tables with."""
 ALLOWED_LABEL = "io.sglang-spark.allowed"
 """On images that were built in spite of something, and on no other."""
-_DIGEST = r"sha256:[0-9a-f]{64}"
-_BASE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?(/[a-z0-9][a-z0-9._-]*)*(:\w[\w.-]{0,127})?)(@(?P<digest>"
-    + _DIGEST
-    + "))?",
-    re.ASCII,
-)
 
 
 def render(image: Image) -> str:
@@ -89,11 +83,11 @@ def labels(image: Image) -> dict[str, str]:
 
 def split_base(base: str) -> tuple[str, str]:
     """(name with its tag, digest or ""). Raises ConfigError."""
-    match = _BASE.fullmatch(base)
-    if not match:
+    if not re.fullmatch(BASE, base):
         hint = "an image reference: NAME:TAG, or NAME:TAG@sha256:DIGEST to pin it"
         raise ConfigError(f"image.base: {base!r} is no image reference", hint)
-    return match["name"], match["digest"] or ""
+    name, _, digest = base.partition("@")
+    return name, digest
 
 
 def quoted(value: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.cluster.load import did_you_mean
 from deploy.cluster.source import Problem
 from deploy.cluster.spec import DEFAULT_SERVER, Cluster
+from deploy.launch.doctor.check import FIRM, MENDS
 from deploy.launch.flags import Flag, FlagTable
 from deploy.launch.sglang import SPECULATIVE, server_flags, words
 
@@ -21,6 +23,8 @@ DERIVED = {
     "revision": "is model.revision",
 }
 SECRET = {"api-key", "ssl-keyfile-password", "admin-api-key"}
+_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
+"""What argparse takes for a negative number, and not for an option."""
 
 Choices = Mapping[str, tuple[str, ...]]
 
@@ -35,7 +39,17 @@ def problems(cluster: Cluster, table: FlagTable, added: Choices) -> Iterator[Pro
         if flag and name not in DERIVED and name not in SECRET:
             yield from (Problem(("server", name), what) for what in _value(flag, value, added))
     yield from _parallel(cluster, flags, table)
+    yield from _keyed(cluster, flags)
+    yield from _allowed(cluster)
     yield from _speculative(flags)
+
+
+def _allowed(cluster: Cluster) -> Iterator[Problem]:
+    for place, name in enumerate(cluster.doctor.allow):
+        if name in FIRM:
+            yield Problem(("doctor", "allow", place), f"{name} cannot be allowed: nothing starts without it")
+        elif name not in MENDS:
+            yield Problem(("doctor", "allow", place), f"no check is called {name!r}{did_you_mean(name, list(MENDS))}")
 
 
 def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
@@ -43,7 +57,9 @@ def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
     if name in DERIVED:
         yield Problem(path, f"must not be given: it {DERIVED[name]}")
     elif name in SECRET:
-        yield Problem(path, "is a secret, and a command line can be read by everybody on the node")
+        instead = "; write api_key: NAME beside server, with the name of a variable of your shell"
+        what = "is a secret, and a command line can be read by everybody on the node"
+        yield Problem(path, what + (instead if name == "api-key" else ""))
     elif table.find(f"--{name}") is None:
         known = [spelling.lstrip("-") for flag in table.flags for spelling in flag.spellings]
         yield Problem(path, f"SGLang {table.version} has no flag --{name}{did_you_mean(name, known)}")
@@ -74,7 +90,9 @@ def _value(flag: Flag, value: Any, added: Choices) -> Iterator[str]:
 
 
 def _word(flag: Flag, word: str, added: Choices) -> Iterator[str]:
-    if flag.choices:
+    if word.startswith("-") and not _NUMBER.fullmatch(word):
+        yield f"{word!r} begins with a dash: SGLang would take it for another flag"
+    elif flag.choices:
         legal = [str(choice) for choice in (*flag.choices, *added.get(flag.name, ()))]
         if word not in legal:
             yield f"{word!r} is not one of {', '.join(legal)}{did_you_mean(word, legal)}"
@@ -90,6 +108,14 @@ def _parallel(cluster: Cluster, flags: Mapping[str, Any], table: FlagTable) -> I
     pp = _int(flags, table, "--pp-size") or 1
     if isinstance(tp, int) and (tp < 1 or (tp * pp) % nodes):
         yield Problem(("server", "tp"), f"{tp} x pipeline {pp} ranks cannot be spread evenly over {nodes} nodes")
+
+
+def _keyed(cluster: Cluster, flags: Mapping[str, Any]) -> Iterator[Problem]:
+    """SGLang asks for a key only where one process speaks HTTP."""
+    if cluster.api_key and flags.get("tokenizer-worker-num", 1) != 1:
+        yield Problem(("server", "tokenizer-worker-num"), "SGLang asks for no api_key with more than one of them")
+    if cluster.api_key and "grpc-mode" in flags:
+        yield Problem(("server", "grpc-mode"), "SGLang asks for no api_key over gRPC")
 
 
 def _int(flags: Mapping[str, Any], table: FlagTable, spelling: str) -> int | None:

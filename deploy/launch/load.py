@@ -78,3 +78,11 @@ def _counts(rank: Mapping[str, Any]) -> tuple[int, int, int]:
 def watts(lines: str) -> tuple[float, ...]:
     """Watts of each GPU from nvidia-smi's lines; one that cannot say (`[N/A]`) is left out."""
     return tuple(float(line) for line in map(str.strip, lines.splitlines()) if _NUMBER.match(line))
+
+
+def generated(body: str) -> str | None:
+    """The text in an answer of `/generate`; None where there is none."""
+    try:
+        return str(json.loads(body)["text"])
+    except (ValueError, LookupError, TypeError):
+        return None

@@ -13,13 +13,14 @@ from deploy.command import Command
 from deploy.container import Container
 from deploy.launch.environment import COMPILE_MOUNT, environment
 from deploy.launch.node import NodeFacts
+from deploy.launch.secret import SECRETS_MOUNT, has_secrets, secrets_text, served
 from deploy.launch.sglang import server_argv, server_port
 
-SECRETS_MOUNT = "/run/secrets/sglang-spark.env"
 PULL_TIMEOUT = 4 * 3600.0
 # Importing torch from a cold disk is most of it.
 SELF_TEST_TIMEOUT = 300.0
 SELF_TEST = "self-test"
+FIRST_FREE_PORT = 1024
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -56,15 +57,22 @@ def rank_name(cluster: Cluster, rank: int) -> str:
 
 def rank_container(cluster: Cluster, rank: int, image: str, facts: NodeFacts) -> Container:
     """The container of one rank, with a hash of all that it was started with among its labels."""
-    argv, mounts = server_argv(cluster, rank), _mounts(cluster, facts)
-    if cluster.secrets:
-        argv = ("sh", "-c", f'. {SECRETS_MOUNT}; exec "$@"', "sh", *argv)
+    argv, mounts = served(cluster, rank, server_argv(cluster, rank)), _mounts(cluster, facts)
+    if has_secrets(cluster, rank):
         mounts = (*mounts, f"{secrets_file(cluster, facts)}:{SECRETS_MOUNT}:ro")
     devices = facts.rdma_devices if facts.rdma_for(cluster.nodes[rank].fabric) else ()
     plain = Container(
-        rank_name(cluster, rank), image, argv, {}, environment(cluster, rank, facts), mounts, tuple(devices)
-    )
+        rank_name(cluster, rank), image, argv, {}, environment(cluster, rank, facts), mounts, tuple(devices),
+        _capabilities(cluster, rank),
+    )  # fmt: skip
     return replace(plain, labels=_labels(cluster, rank, plain))
+
+
+def _capabilities(cluster: Cluster, rank: int) -> tuple[str, ...]:
+    """What cluster.yaml adds, and what a low port needs: the host's network has the host's rule for ports."""
+    ports = [server_port(cluster), *([cluster.rendezvous_port] if rank == 0 else [])]
+    low = ("NET_BIND_SERVICE",) if min(ports) < FIRST_FREE_PORT else ()
+    return (*low, *cluster.container.capabilities)
 
 
 def _labels(cluster: Cluster, rank: int, plain: Container) -> dict[str, str]:
@@ -126,26 +134,21 @@ def _steps(
     }
     old = {rank: tuple(one.container for one in node.ranks) for rank, node in enumerate(facts)}
     removals = {rank: Command(container.remove(*names)) for rank, names in old.items() if names}
-    prepare = {rank: _prepare(cluster, facts[rank], secrets) for rank in range(len(ranks))}
+    prepare = {rank: _prepare(cluster, rank, facts[rank], secrets) for rank in range(len(ranks))}
     starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
     # What runs goes only when what is to come has proven itself.
     steps = (Step("pull", pulls), Step(SELF_TEST, proofs), Step("remove", removals))
     return (step for step in (*steps, Step("prepare", prepare), Step("start", starts)) if step.commands)
 
 
-def _prepare(cluster: Cluster, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:
+def _prepare(cluster: Cluster, rank: int, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:
     """Make the mounted folders, and the secrets file readable by its owner alone before it has content."""
     folders = [mount.split(":")[0] for mount in _mounts(cluster, facts)[:2]]
-    if not cluster.secrets:
+    if not has_secrets(cluster, rank):
         return Command(("mkdir", "-p", *folders))
     script = 'file=$1; shift; mkdir -p "$@" "${file%/*}" && rm -f "$file" && umask 077 && cat > "$file"'
     argv = ("sh", "-c", script, "sh", secrets_file(cluster, facts), *folders)
-    return Command(argv, stdin=secrets_text(secrets), secret=True)
-
-
-def secrets_text(secrets: Mapping[str, str]) -> str:
-    """Lines that a POSIX shell reads back to the letter."""
-    return "".join(f"export {name}='" + value.replace("'", "'\\''") + "'\n" for name, value in secrets.items())
+    return Command(argv, stdin=secrets_text(cluster, rank, secrets), secret=True)
 
 
 def describe(plan: Plan, cluster: Cluster) -> str:

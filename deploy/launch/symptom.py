@@ -108,6 +108,6 @@ def _told(still: Sequence[Sample], last: Sample, seconds: float) -> str:
     assert load
     power = [value for one in still for value in one.watts]
     drawn = f"no GPU drew more than {max(power):.0f} W" if power else "power could not be read"
-    silent = "" if still[-1].load else " (it says nothing any more)"
-    counts = f"{load.running} requests run and {load.waiting} wait"
-    return f"{counts} at rank 0{silent}, and no token came for {seconds:.0f} s; {drawn}; seen at {load.source}"
+    silent = "" if still[-1].load else " when rank 0 last said so"
+    counts = f"requests: {load.running} running, {load.waiting} waiting{silent}"
+    return f"{counts}, and no token came for {seconds:.0f} s; {drawn} ({load.source})"

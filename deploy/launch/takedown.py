@@ -1,4 +1,4 @@
-"""The ways to end a cluster's ranks on a node, as commands: to remove them, and to kill them and keep what they said."""
+"""The ways to end a cluster's ranks on a node, as commands: remove them, or kill them and keep their logs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ def takedown(cluster: str, grace: int) -> Command:
 
 _HALT = """
 date '+clock %s.%N'
-ids=$(timeout 10 docker ps --all --quiet --no-trunc --filter "label=$1=$2" 2>&1) || { echo "docker_error $ids" | tail -n 1; exit 0; }
+ids=$(timeout 10 docker ps --all --quiet --no-trunc --filter "label=$1=$2" 2>&1) || {
+  echo "docker_error $ids" | tail -n 1
+  exit 0
+}
 [ -n "$ids" ] || exit 0
-docker inspect --format 'container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids
+format='container {"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}'
+docker inspect --format "$format" $ids
 running=$(docker ps --quiet --no-trunc --filter "label=$1=$2")
 [ -z "$running" ] || timeout 20 docker kill $running > /dev/null 2>&1
 running=$(docker ps --quiet --no-trunc --filter "label=$1=$2")

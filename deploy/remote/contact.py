@@ -68,6 +68,6 @@ class Contacts:
         future = pulse.follow(fleet, rank, hear)
         while wait((future,), timeout=0.5).not_done and not self._stop.is_set():
             if time.monotonic() - last[0] > MUTE_SECONDS:
-                self._hear(Silent(rank, time.monotonic(), f"no sign of it on an open connection for {MUTE_SECONDS:g} s"))
+                self._hear(Silent(rank, time.monotonic(), f"nothing came from it for {MUTE_SECONDS:g} s"))
                 break
         del self._fleets[rank]

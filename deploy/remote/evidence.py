@@ -11,7 +11,9 @@ from deploy.command import Command, Result
 from deploy.launch.watch.evidence import KEPT_HEAD, KEPT_TAIL, cut
 
 _SCRIPT = Path(__file__).with_name("evidence.sh")
-_LOG = '{ docker logs "$1" 2>&1 || echo "docker logs failed: $?"; } | { head -c "$2"; tail -c "$3"; } | gzip -c | base64'
+_LOG = (
+    '{ docker logs "$1" 2>&1 || echo "docker logs failed: $?"; } | { head -c "$2"; tail -c "$3"; } | gzip -c | base64'
+)
 
 
 def facts(container: str) -> Command:

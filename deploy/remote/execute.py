@@ -43,6 +43,10 @@ class Fleet:
         """Begin to log in on every node, once; commands wait for the login of their own node alone."""
         self._opening = self._opening or {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
 
+    def entered(self, rank: int) -> bool:
+        """Wait for the login of one node; whether it was let in."""
+        return self._opening[rank].exception() is None
+
     def reach(self) -> dict[int, RemoteError]:
         """Log in wherever it is possible, and leave the other nodes out; their errors, by rank."""
         self.open()

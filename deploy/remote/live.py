@@ -10,9 +10,8 @@ from deploy.launch import kernel_log, network_log
 from deploy.launch.kernel_log import TableUse
 from deploy.launch.nccl import Library
 from deploy.launch.network_log import UNSAID, Network
-from deploy.remote import facts
 
-_SCRIPT = Path(__file__).with_name("live.sh")
+SCRIPT = Path(__file__).with_name("live.sh")
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,7 @@ class LiveFacts:
 
 def command(cluster: str) -> Command:
     """The command that looks at the running ranks of a cluster on a node."""
-    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", cluster))
-
-
-def command_with_facts(cluster: str) -> Command:
-    """The same and a node's facts in one: `read` and `facts.read` each take their own from the output."""
-    _, _, script, *rest = facts.command(cluster).argv
-    return Command(("sh", "-c", _SCRIPT.read_text() + script, *rest))
+    return Command(("sh", "-c", SCRIPT.read_text(), "sh", cluster))
 
 
 def read(text: str) -> LiveFacts:

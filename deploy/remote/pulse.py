@@ -15,13 +15,13 @@ from deploy.remote import facts
 from deploy.remote.execute import Fleet
 
 Hear = Callable[[Pulse | Silent], None]
-_SCRIPT = Path(__file__).with_name("pulse.sh")
+SCRIPT = Path(__file__).with_name("pulse.sh")
 _LAST = "pulse"
 
 
 def command(cluster: str) -> Command:
     """The command that speaks until this side lets go of it."""
-    argv = ("sh", "-c", _SCRIPT.read_text(), "sh", cluster, f"{INTERVAL:g}")
+    argv = ("sh", "-c", SCRIPT.read_text(), "sh", cluster, f"{INTERVAL:g}")
     return Command(argv, held=True, loose=True, timeout=float("inf"))
 
 

@@ -1,7 +1,7 @@
 # Says every second how the ranks of a cluster on this node are, until its input ends. Reads only.
-# Arguments: CLUSTER SECONDS. Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
+# Arguments: CLUSTER SECONDS; with 0 seconds it is said once, and what follows in the same script goes on.
+# Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
 beat() {
-  date '+clock %s.%N'
   awk '/^MemAvailable:/ { print "memory_available " $2 }' "${SGLANG_SPARK_MEMINFO:-/proc/meminfo}"
   lock=$HOME/.cache/sglang-spark/$1
   # A lock that can be had is held by nobody, whatever its holder's file says.
@@ -15,9 +15,15 @@ beat() {
   else
     echo "docker_error ${ids:-no answer in 5 s}" | tail -n 1
   fi
+  # Last, so that no slow answer of Docker's lies between it and its arrival.
+  date '+clock %s.%N'
   echo pulse
 }
-while beat "$1"; do sleep "$2"; done &
-beating=$!
-cat > /dev/null
-kill "$beating"
+if [ "$2" = 0 ]; then
+  beat "$1"
+else
+  while beat "$1"; do sleep "$2"; done &
+  beating=$!
+  cat > /dev/null
+  kill "$beating"
+fi

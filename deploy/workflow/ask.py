@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -11,6 +11,7 @@ from deploy.cluster.load import Document
 from deploy.errors import ConfigError, RemoteError
 from deploy.launch.streamed import Call, Streamed
 from deploy.remote.execute import Fleet
+from deploy.workflow.asked import api_key
 from deploy.workflow.ready import SMOKE_TIMEOUT, endpoint
 
 
@@ -25,16 +26,18 @@ def read_tools(text: str) -> list[Any]:
     return tools
 
 
-def ask(document: Document, question: str, tools: list[Any], max_tokens: int) -> Iterator[str]:
-    """Pieces of text as they come; then each tool call as a line of JSON. Raises RemoteError."""
-    cluster = document.cluster
+def ask(
+    document: Document, environ: Mapping[str, str], question: str, tools: list[Any], max_tokens: int
+) -> Iterator[str]:
+    """Pieces of text as they come; then each tool call as a line of JSON. Raises ConfigError, RemoteError."""
+    cluster, key = document.cluster, api_key(document, environ)
     messages = [{"role": "user", "content": question}]
     body: dict[str, Any] = {"model": cluster.model.path, "messages": messages, "max_tokens": max_tokens, "stream": True}
     if tools:
         body["tools"] = tools
     with closing(Fleet(cluster, ranks=(0,))) as fleet:
         fleet.connect()
-        yield from _pieces(endpoint(fleet, cluster, 0).stream("/v1/chat/completions", body, SMOKE_TIMEOUT))
+        yield from _pieces(endpoint(fleet, cluster, 0, key).stream("/v1/chat/completions", body, SMOKE_TIMEOUT))
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:

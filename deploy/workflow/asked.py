@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as File
 
 from deploy.cluster.load import Document
-from deploy.cluster.source import Problem
+from deploy.cluster.source import Path, Problem
 from deploy.cluster.spec import Cluster, Image
 from deploy.image.context import recipe, reference
 from deploy.launch.check import problems
@@ -15,7 +16,10 @@ from deploy.launch.flags import FlagTable
 from deploy.launch.tables import table_for, versions
 from deploy.patchset import added_choices
 
-ROOT = Path(__file__).resolve().parents[2]
+NOT_SET = "{0} is not set in your shell: `read -rs {0}; export {0}` sets it unseen"
+KEY = re.compile(r"[!-~]+")
+"""What goes through an HTTP header as it is."""
+ROOT = File(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,24 @@ def _table(document: Document) -> FlagTable:
 
 
 def secrets(document: Document, environ: Mapping[str, str]) -> dict[str, str]:
-    """The values of the secrets that cluster.yaml names. Raises ConfigError for every one that is not set."""
-    names = document.cluster.secrets
-    missing = [
-        Problem(("secrets", i), f"{name} is not set in your shell")
-        for i, name in enumerate(names)
-        if name not in environ
-    ]
-    document.source.refuse(missing)
-    return {name: environ[name] for name in names}
+    """The values that cluster.yaml names, the API key's too, by name. Raises ConfigError for each that is not set."""
+    named: dict[Path, str] = {("secrets", i): name for i, name in enumerate(document.cluster.secrets)}
+    missing = [Problem(path, NOT_SET.format(name)) for path, name in named.items() if name not in environ]
+    document.source.refuse([*missing, *_key_problems(document.cluster, environ)])
+    key = document.cluster.api_key
+    return {name: environ[name] for name in (*named.values(), *([key] if key else []))}
+
+
+def api_key(document: Document, environ: Mapping[str, str]) -> str:
+    """The key that the API asks for; empty where it asks for none. Raises ConfigError where it is not set."""
+    document.source.refuse(_key_problems(document.cluster, environ))
+    return environ[document.cluster.api_key] if document.cluster.api_key else ""
+
+
+def _key_problems(cluster: Cluster, environ: Mapping[str, str]) -> Iterator[Problem]:
+    name = cluster.api_key
+    if name and name not in environ:
+        yield Problem(("api_key",), NOT_SET.format(name))
+    elif name and not KEY.fullmatch(environ[name]):
+        what = f"the value of {name} cannot be a key: letters, digits and other visible ASCII alone, and not empty"
+        yield Problem(("api_key",), what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.cluster.spec import Cluster, Image
 from deploy.command import Result
@@ -13,6 +13,7 @@ from deploy.event import Event, Note
 from deploy.kernels.name import folder
 from deploy.kernels.provenance import SUFFIX
 from deploy.launch import nccl, network_log, table_report, toolcall
+from deploy.launch.exposure import judge_lock
 from deploy.launch.finding import Finding, with_cure
 from deploy.launch.nccl import NcclFinding
 from deploy.launch.network_log import NetworkFinding
@@ -27,7 +28,7 @@ from deploy.remote.http import Endpoint
 from deploy.workflow.asked import ROOT
 from deploy.workflow.ready import HEALTH_TIMEOUT, SMOKE_TIMEOUT, endpoint
 
-CHAT = "/v1/chat/completions"
+CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 SEE_LOGS = "read more with `logs --rank N`"
 
 
@@ -40,9 +41,11 @@ class Looked:
     network: tuple[NetworkFinding, ...]
 
 
-def prove(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
+def prove(fleet: Fleet, cluster: Cluster, key: str = "") -> Iterator[Event]:
     """Ask the server, then look at its ranks. Raises NotReadyError where what it answers is wrong."""
-    parser, head = str(server_flags(cluster).get("tool-call-parser") or ""), endpoint(fleet, cluster, 0)
+    parser, head = str(server_flags(cluster).get("tool-call-parser") or ""), endpoint(fleet, cluster, 0, key)
+    if key:
+        yield from _locked(head, cluster)
     yield Note("asking one question; the first one compiles kernels and may take two minutes")
     if parser in toolcall.CANNED:
         yield from _tool_calls(head, cluster, parser)
@@ -54,6 +57,15 @@ def prove(fleet: Fleet, cluster: Cluster) -> Iterator[Event]:
     findings: list[Finding] = [*found.tables, *found.nccl, *found.network]
     for one in findings:
         yield Note(with_cure(one), one.level)
+
+
+def _locked(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
+    """The API opens with the key, and without it only what SGLang leaves open."""
+    statuses = [one.get(MODELS, HEALTH_TIMEOUT).status for one in (head, replace(head, key=""))]
+    problem = judge_lock(str(cluster.api_key), *statuses)
+    if problem:
+        raise NotReadyError(f"{cluster.name}: {problem}", "`down`, then `up`: ranks keep the key they started with")
+    yield Note(f"the API asks for the key in {cluster.api_key}")
 
 
 def look(cluster: Cluster, results: Mapping[int, Result]) -> Looked:
@@ -104,7 +116,7 @@ def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     answer = head.post(CHAT, body, SMOKE_TIMEOUT)
     if not answer.ok:
         raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", SEE_LOGS)
-    text = _text(answer.body)
+    text = text_of(answer.body)
     if why := garbage(text):
         raise NotReadyError(
             f"{cluster.name}: rank 0 answered garbage: {why}: {text[:60]!r}", "the kernels may be wrong"
@@ -112,7 +124,7 @@ def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     yield Note(f"answer: {text.strip()[:100]!r}")
 
 
-def _text(body: str) -> str:
+def text_of(body: str) -> str:
     """All that was generated, thinking included."""
     try:
         message = json.loads(body)["choices"][0]["message"]

@@ -27,11 +27,11 @@ SMOKE_TIMEOUT = 300.0
 FOREVER = float("inf")
 
 
-def endpoint(fleet: Fleet, cluster: Cluster, rank: int) -> Endpoint:
-    """A rank's HTTP port, reached on its own node."""
+def endpoint(fleet: Fleet, cluster: Cluster, rank: int, key: str = "") -> Endpoint:
+    """A rank's HTTP port, reached on its own node; all but health and metrics ask for the API key, if there is one."""
     host = str(server_flags(cluster).get("host", "127.0.0.1"))
     local = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host
-    return Endpoint(fleet.sessions[rank], local, server_port(cluster))
+    return Endpoint(fleet.sessions[rank], local, server_port(cluster), key)
 
 
 def wait_until_ready(lookout: Lookout, todo: Plan, timeout: float) -> Iterator[Event]:

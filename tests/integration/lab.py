@@ -20,6 +20,7 @@ import yaml
 
 from deploy.cluster.load import load
 from deploy.command import Command
+from deploy.lab.clusterfile import ENOUGH, FEW
 from deploy.lab.layout import FOLDER_LABEL
 from deploy.remote.execute import Fleet
 
@@ -49,6 +50,8 @@ class Lab:
         """A cluster.yaml on the first nodes; `environment`, `server` and the like as in the file."""
         text = yaml.safe_load(Path(self.file).read_text())
         text["nodes"] = text["nodes"][:nodes]
+        if nodes < ENOUGH:
+            text["doctor"] = FEW
         for key, value in more.items():
             text[key] = {**text[key], **value} if isinstance(text.get(key), dict) else value
         file = self.folder / f"cluster-{nodes}-{abs(hash(json.dumps(more, sort_keys=True)))}.yaml"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.lab.faults import cause
+from deploy.lab.host import Host
 from tests.integration.lab import Lab, interrupt_at
 
-MARKER = "marker-7c1f9e-secret"
+MARKER, KEY = "marker-7c1f9e-secret", "marker-7c1f9e-key"
+SECRETS = "/root/.cache/sglang-spark/lab.secrets.env"
+PLACES = {
+    "docker inspect": "docker inspect $(docker ps -aq)",
+    "arguments of processes": "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
+    "the engine's and sshd's logs": "cat /var/log/*.log",
+    "docker's files": "cat /var/lib/docker/containers/*/*",
+}
 
 
 @pytest.mark.parametrize(("when", "least"), [("start:2:3", 0.0), ("after:8:2:3", 8.0)])
@@ -27,8 +37,8 @@ def test_a_rank_that_exits_ends_the_wait_and_the_gang(lab: Lab, when: str, least
     assert states == ["exited"] * 4
     assert lab.good("logs", "--rank", "2", "--nodes", file).stdout.strip()
     status = lab.run("status", "--json", "--nodes", file)
-    assert status.returncode == 5
-    assert [rank["state"] for rank in json.loads(status.stdout)["ranks"]] == ["exited"] * 4
+    assert status.returncode == 13
+    assert [rank["container"] for rank in json.loads(status.stdout)["ranks"]] == ["exited"] * 4
     lab.good("up", "--nodes", lab.cluster(4))
 
 
@@ -56,36 +66,89 @@ def test_ctrl_c_leaves_nothing_behind(lab: Lab, mark: str, delay: float) -> None
     assert not any(lab.listening(rank, 30000) for rank in range(4))
 
 
-def test_a_killed_rank_is_seen_in_status(lab: Lab) -> None:
-    file = lab.cluster(2)
+def test_status_tells_what_serves_and_what_does_not(lab: Lab) -> None:
+    file = lab.cluster(2, environment={"STANDIN_DEATH_SECONDS": "20"}, watch={"wedge_seconds": 2})
     lab.good("up", "--nodes", file)
+    order = "docker exec sglang-spark-lab-rank0 sh -c 'echo {} > /tmp/standin-fault'; sleep 1"
+    lab.sh(0, order.format("garbage"))
+    assert _told(lab, file) == (11, "degraded", "rank 0: it generates garbage")
+    lab.sh(0, order.format("wedge"))
+    asking = lab.start("ask", "hello", "--nodes", file)
+    try:
+        time.sleep(4)
+        assert _told(lab, file) == (12, "wedged", "rank 0: requests")
+    finally:
+        asking.kill()
+        asking.communicate()
     lab.sh(1, "docker kill sglang-spark-lab-rank1")
+    assert _told(lab, file) == (11, "degraded", "rank 1: exit code")
+    cause(Host(), lab.folder, "cut", 1)
+    try:
+        began = time.monotonic()
+        assert _told(lab, file) == (11, "degraded", "rank 1: node")
+        assert time.monotonic() - began < 10
+    finally:
+        cause(Host(), lab.folder, "heal", 1)
+
+
+def _told(lab: Lab, file: str) -> tuple[int, str, str]:
+    """Exit code, state, and the begin of the reason, up to its first number or name of what was seen."""
     done = lab.run("status", "--json", "--nodes", file)
-    assert done.returncode == 5
-    assert [rank["state"] for rank in json.loads(done.stdout)["ranks"]][1] == "exited"
+    found = json.loads(done.stdout)
+    return done.returncode, found["state"], re.match(r"rank \d+: [a-z :]*", found["why"] + "$")[0].strip(": ")  # type: ignore[index]
 
 
 def test_secrets_reach_the_server_and_appear_nowhere_else(lab: Lab) -> None:
-    file = lab.cluster(2, secrets=["HF_TOKEN"])
-    plan = lab.good("up", "--dry-run", "--nodes", file, HF_TOKEN=MARKER)
-    up = lab.good("up", "--json", "--nodes", file, HF_TOKEN=MARKER)
+    file = lab.cluster(2, secrets=["HF_TOKEN"], api_key="API_KEY")
+    environ = {"HF_TOKEN": MARKER, "API_KEY": KEY}
+    plan = lab.good("up", "--dry-run", "--nodes", file, **environ)
+    up = lab.good("up", "--json", "--nodes", file, **environ)
+    assert "the API asks for the key in API_KEY" in up.stdout
     seen = {
         "the plan": plan.stdout + plan.stderr,
         "what up says": up.stdout + up.stderr,
         "status": lab.good("status", "--json", "--nodes", file).stdout,
         "logs": lab.good("logs", "--nodes", file).stdout,
-        "docker inspect": lab.sh(1, "docker inspect $(docker ps -aq)"),
-        "arguments of processes": lab.sh(1, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
-        "the engine's and sshd's logs": lab.sh(1, "cat /var/log/*.log"),
+        **{f"{what} of rank {rank}": lab.sh(rank, script) for rank in (0, 1) for what, script in PLACES.items()},
     }
-    assert [place for place, text in seen.items() if MARKER in text] == []
+    assert [place for place, text in seen.items() if MARKER in text or KEY in text] == []
     assert all(seen.values())
-    server = "docker exec sglang-spark-lab-rank1 sh -c 'cat /proc/[0-9]*/environ' | tr '\\0' '\\n' | grep -c ^HF_TOKEN="
-    assert int(lab.sh(1, server)) >= 1
-    mode = "stat -c %a /root/.cache/sglang-spark/lab.secrets.env"
-    assert lab.sh(1, mode).strip() == "600"
+    for rank, secrets, keys in ((0, 1, 1), (1, 1, 0)):
+        assert [lab.sh(rank, f"grep -c {mark} {SECRETS}").strip() for mark in (MARKER, KEY)] == [
+            f"{secrets}",
+            f"{keys}",
+        ]
+        environs = lab.sh(rank, "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
+        assert MARKER in environs
+        assert KEY not in environs
+        assert lab.sh(rank, f"stat -c %a {SECRETS}").strip() == "600"
+        assert "Permission denied" in lab.sh(rank, f"setpriv --reuid 65534 --clear-groups cat {SECRETS}")
+    lab.good("ask", "hello", "--nodes", file, **environ)
+    for wrong in ({"API_KEY": "another"}, {}):
+        done = lab.run("ask", "hello", "--nodes", file, environ=lab.environ(**wrong))
+        assert "answered 401" in done.stderr if wrong else "API_KEY is not set in your shell" in done.stderr
+    # What is running keeps its key; an `up` with another one says so and leaves it alone.
+    done = lab.run("up", "--nodes", file, environ=lab.environ(HF_TOKEN=MARKER, API_KEY="another"))
+    assert (done.returncode, "does not take the key in API_KEY" in done.stderr) == (5, True)
     lab.good("down", "--nodes", file)
-    assert "No such file" in lab.sh(1, mode)
+    assert "No such file" in lab.sh(0, f"stat {SECRETS}")
+
+
+def test_a_rank_has_few_rights_and_they_suffice(lab: Lab) -> None:
+    file = lab.cluster(1, mounts={"compile": "/srv/compile"})
+    lab.sh(0, "mkdir -p /srv/compile && chmod 700 /srv/compile && chown 1000:1000 /srv/compile")
+    lab.good("up", "--nodes", file)
+    rank = "sglang-spark-lab-rank0"
+    within = (
+        "grep -h -e CapEff -e CapBnd -e NoNewPrivs /proc/1/status; mkdir $TRITON_CACHE_DIR && ls -d $TRITON_CACHE_DIR"
+    )
+    found = lab.sh(0, f"docker exec {rank} sh -c '{within}'").split()
+    assert found[1::2][:3] == ["0000000000000002", "0000000000000002", "1"]
+    assert found[-1] == "/var/cache/sglang-spark/triton"
+    rights = "{{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.Init}}"
+    assert lab.sh(0, f"docker inspect --format '{rights}' {rank}").strip() == "false [ALL] [DAC_OVERRIDE] true"
+    lab.sh(0, f"docker stop --time 20 {rank}")
+    assert "Gracefully exiting" in lab.sh(0, f"docker logs {rank} 2>&1")
 
 
 def test_a_secret_is_in_no_exception(lab: Lab) -> None:

@@ -47,8 +47,8 @@ class Pace:
 class Scheduler:
     """Runs all requests at once on a thread of its own; `say` writes its log.
 
-    While `wedged`, requests are taken in and stand still, and health checks pass all the same. While `garbled`, every
-    character that is said is an exclamation mark.
+    While `wedged`, what runs stands still, what comes waits, and health checks pass all the same. While `garbled`,
+    every character that is said is an exclamation mark.
     """
 
     def __init__(self, step: Callable[[], None], pace: Pace, say: Callable[[str], None]) -> None:
@@ -56,6 +56,7 @@ class Scheduler:
         self._pause = (1 + pace.longest) / 2 / pace.tokens_per_second
         self._running: list[Work] = []
         self._waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._parked: list[Work] = []
         self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._random = random.Random(0)
         self._steps = 0
@@ -76,7 +77,7 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Requests that wait."""
-        return self._waiting.qsize()
+        return self._waiting.qsize() + len(self._parked)
 
     @property
     def remaining(self) -> int:
@@ -106,8 +107,10 @@ class Scheduler:
         while True:
             if not self._running:
                 self._admit(self._waiting.get())
-            while len(self._running) < self._pace.most and not self._waiting.empty():
-                self._admit(self._waiting.get())
+            parked, self._parked = self._parked, []
+            while len(self._running) < self._pace.most and (parked or not self._waiting.empty()):
+                self._admit(parked.pop(0) if parked else self._waiting.get())
+            self._parked += parked
             self._step()
             self._running = [work for work in self._running if self._advance(work)]
             self.last_answer = time.monotonic()
@@ -117,6 +120,9 @@ class Scheduler:
             time.sleep(self._pause)
 
     def _admit(self, work: Work) -> None:
+        if self.wedged and not work.check and self._running:
+            self._parked.append(work)
+            return
         if work.tokens:
             self._say(
                 f"Prefill batch, #new-seq: 1, #new-token: {work.held}, #cached-token: 0, token usage: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterator
@@ -86,9 +87,9 @@ class Service:
         }
 
     def server_info(self) -> dict[str, Any]:
-        """All arguments, the key among them as in SGLang, and what was counted since the last flush."""
+        """All arguments, as copies as in SGLang, and what was counted since the last flush."""
         state = {"avg_spec_accept_length": self.scheduler.accept_length, "last_gen_throughput": 0.0}
-        known = json.loads(json.dumps(vars(self.told.args), default=str))
+        known = json.loads(json.dumps(copy.deepcopy(vars(self.told.args)), default=str))
         return {**known, "version": self.told.version, "internal_states": [state], "stand_in": True}
 
     def load(self) -> list[dict[str, Any]]:

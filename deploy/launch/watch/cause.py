@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.launch.watch.evidence import Evidence
-from deploy.launch.watch.marks import EXCEPTION, FOLLOWED, JOINED, JOINING, PEER, ROOTS, Mark
+from deploy.launch.watch.marks import CONSEQUENCES, EXCEPTION, FOLLOWED, JOINED, JOINING, PEER, ROOTS, Mark
 from deploy.launch.watch.trouble import Trouble, ending
 
 LAST_LINES = 15
-READ_LINES = 4000
+READ_LINES = 1000
 """Lines at a log's end in which a cause is looked for."""
 DISK_FULL = 64 << 20
 NODE_GONE, UNKNOWN = "node-gone", "unknown"
+LAUNCH = "launch"
+"""The kind of a trouble that `up` itself told of."""
 # Seen first on the one node where it happens, and never a consequence of what other ranks do.
 _AS_SEEN = {"paused": "hang", "engine": "engine-stopped", "removed": "killed", "memory": "out-of-memory"}
 _SYMPTOMS = {"wedge", "garbage"}
@@ -50,7 +52,7 @@ class Case:
 def name(case: Case) -> Cause:
     """The cause. The order of the rules is that of what can be a consequence of what: roots first."""
     rules: tuple[Callable[[Case], Iterator[Cause]], ...]
-    rules = (_symptom, _killed_for_memory, _as_seen, _node_gone, _told, _full_disk, _mute, _ended, _unknown)
+    rules = (_symptom, _killed_for_memory, _as_seen, _node_gone, _told, _full_disk, _mute, _launch, _ended, _unknown)
     return next(cause for rule in rules for cause in rule(case))
 
 
@@ -85,10 +87,10 @@ def _node_gone(case: Case) -> Iterator[Cause]:
 
 
 def _told(case: Case) -> Iterator[Cause]:
-    """What a rank itself says. One that ended first is heard first."""
+    """What a rank itself says. One that ended first is heard first; after it, NCCL's errors are consequences."""
     for one in case.order:
         found = _mark_in(one.log)
-        if found:
+        if found and (one is case.first or case.first is None or found[0].kind not in CONSEQUENCES):
             mark, line = found
             yield Cause(mark.kind, *_worded(case, one, mark, line), _around(one.log, line))
 
@@ -135,6 +137,13 @@ def _full_disk(case: Case) -> Iterator[Cause]:
 def _mute(case: Case) -> Iterator[Cause]:
     if case.trouble.kind in ("hang", "late"):
         yield Cause("hang", case.trouble.rank, case.trouble.text)
+
+
+def _launch(case: Case) -> Iterator[Cause]:
+    """A launch that was given up with every rank alive: it was `up` itself that killed them."""
+    ends = [one.container for one in case.order if one.ended and one.container]
+    if case.trouble.kind == LAUNCH and "exited" not in case.trouble.text and all(one.exit_code == 137 for one in ends):
+        yield Cause("not-ready", case.trouble.rank, case.trouble.text)
 
 
 def _ended(case: Case) -> Iterator[Cause]:

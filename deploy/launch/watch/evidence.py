@@ -31,6 +31,11 @@ class Evidence:
     disk_free: int | None = None
 
     @property
+    def expected(self) -> bool:
+        """There is, or may be, a log to be had."""
+        return bool(self.container or self.lost or self.engine)
+
+    @property
     def ended(self) -> bool:
         """It was over before anyone here did anything."""
         return self.container is not None and self.container.state in ("exited", "dead")

@@ -97,6 +97,8 @@ ROOTS = (
 )
 """Causes of their own. A rank that names one of these is not ended by another's end."""
 
+CONSEQUENCES = ("nccl", "rendezvous")
+"""Unless it is the first rank to end that says so: then these follow from its end."""
 FOLLOWED = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe|Software caused connection abort")
 """What a rank says when another one, or the way to it, is gone."""
 PEER = re.compile(r"(?:Connection closed by peer|Read error|Write error) \[?([0-9.]+)\]?:")

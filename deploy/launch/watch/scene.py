@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from deploy.launch.load import Sample
+from deploy.launch.node import RunningRank
 from deploy.launch.pulse import Pulse, Silent
 from deploy.launch.symptom import garbage
+from deploy.launch.watch.when import epoch
 
 KEPT_SAMPLES = 600
+CLOCK_SET_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,25 @@ class Said:
     at: float
     text: str | None
 
+    @property
+    def bad(self) -> str:
+        """Why the text is garbage, or empty."""
+        return "" if self.text is None else garbage(self.text)
+
 
 Seen = Pulse | Silent | Health | Said | Sample
 
 
 @dataclass(frozen=True)
 class NodeView:
-    """One node and its rank. Times are monotonic seconds of this machine; None: it is not so now."""
+    """One node and its rank. Times are monotonic seconds of this machine; None: it is not so now.
+
+    `ahead` is the node's clock less ours, from the pulse that came fastest.
+    """
 
     heard: float
     pulse: Pulse | None = None
+    ahead: float = 0.0
     lost: str = ""
     engine_silent: float | None = None
     absent: float | None = None
@@ -52,10 +64,20 @@ class NodeView:
             self,
             heard=pulse.at,
             pulse=pulse,
+            ahead=self._ahead(pulse),
             lost="",
             engine_silent=_since(self.engine_silent, pulse.at, holds=not knows),
             absent=_since(self.absent, pulse.at, holds=knows and not pulse.ranks),
         )
+
+    def _ahead(self, pulse: Pulse) -> float:
+        found = pulse.clock - pulse.at
+        # More than any delay: the node's clock was set.
+        return max(found, self.ahead) if self.pulse and abs(found - self.ahead) < CLOCK_SET_SECONDS else found
+
+    def finished(self, container: RunningRank) -> float:
+        """When a container of this node ended, by our clock."""
+        return epoch(container.since) - self.ahead
 
     def after_health(self, seen: Health) -> NodeView:
         if seen.ok:
@@ -99,8 +121,7 @@ class Scene:
     def _after_text(self, seen: Said) -> Scene:
         if seen.text is None:
             return self
-        why = garbage(seen.text)
-        return replace(self, answered=True, bad_texts=(*self.bad_texts, why) if why else ())
+        return replace(self, answered=True, bad_texts=(*self.bad_texts, seen.bad) if seen.bad else ())
 
     @property
     def pulses(self) -> Mapping[int, Pulse]:

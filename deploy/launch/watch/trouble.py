@@ -8,7 +8,6 @@ from itertools import chain
 
 from deploy.cluster.spec import Watch
 from deploy.launch.node import RunningRank
-from deploy.launch.pulse import Pulse
 from deploy.launch.symptom import Rule, wedged
 from deploy.launch.watch.scene import NodeView, Scene
 from deploy.launch.watch.when import epoch
@@ -47,21 +46,23 @@ def trouble(scene: Scene, rules: Watch, now: float) -> Trouble | None:
 
 def planned(scene: Scene, now: float) -> bool:
     """No node that can be heard has a container of the cluster any more: only `down` and `up` remove them."""
-    heard = [node for node in scene.nodes.values() if node.pulse and now - node.heard < SILENT_SECONDS]
-    known = [node for node in heard if node.engine_silent is None]
+    present = [node for node in scene.nodes.values() if now - node.heard < SILENT_SECONDS]
+    if any(node.pulse is None for node in present):
+        return False
+    known = [node for node in present if node.engine_silent is None]
     return bool(known) and all(node.absent is not None and now - node.absent >= ABSENT_SECONDS for node in known)
 
 
-def finished(found: RunningRank, pulse: Pulse) -> float:
-    """When a container ended, by this machine's monotonic clock: nodes' clocks may differ."""
-    return pulse.at - (pulse.clock - epoch(found.since))
+def leaving(scene: Scene, now: float) -> bool:
+    """Containers went a moment ago: whether that is planned is not known yet."""
+    return any(node.absent is not None and now - node.absent < 2 * ABSENT_SECONDS for node in scene.nodes.values())
 
 
 def _ended(scene: Scene) -> Iterator[tuple[float, Trouble]]:
     for rank, pulse in scene.pulses.items():
         found = pulse.container
         if found is not None and found.state in _ENDED:
-            yield finished(found, pulse), Trouble("ended", rank, f"rank {rank} {ending(found)}")
+            yield scene.nodes[rank].finished(found), Trouble("ended", rank, f"rank {rank} {ending(found)}")
 
 
 def ending(found: RunningRank) -> str:
@@ -93,12 +94,13 @@ def _silent(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noq
         return
     for rank, node in scene.nodes.items():
         if now - node.heard >= SILENT_SECONDS:
-            why = f" ({node.lost})" if node.lost else ""
-            yield Trouble("silent", rank, f"the node of rank {rank} says nothing for {now - node.heard:.0f} s{why}")
+            why = f": {node.lost}" if node.lost else ""
+            yield Trouble("silent", rank, f"the node of rank {rank} is away for {now - node.heard:.0f} s{why}")
 
 
 def _removed(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noqa: ARG001
-    if planned(scene, now):
+    others = [node for node in scene.nodes.values() if node.pulse and node.pulse.ranks]
+    if not any(now - node.heard < SILENT_SECONDS for node in others):
         return
     for rank, node in scene.nodes.items():
         if node.absent is not None and now - node.absent >= ABSENT_SECONDS:

@@ -140,10 +140,6 @@ def test_what_prepare_writes_is_what_down_forgets() -> None:
     assert f"{facts[0].home}/{takedown(cluster.name, 0).argv[-1]}" in written.commands[0].argv
 
 
-def test_a_secret_is_quoted_to_the_letter() -> None:
-    assert plan.secrets_text({"A": "it's $HOME\n`id`"}) == "export A='it'\\''s $HOME\n`id`'\n"
-
-
 def test_the_user_s_environment_wins_over_what_was_found() -> None:
     cluster = load(GOLDEN / "two-nodes" / "cluster.yaml").cluster
     found = plan.rank_container(cluster, 1, IMAGE, sparks(cluster)[1]).environment

@@ -105,8 +105,8 @@ def test_requests_without_a_token_for_as_long_as_the_rule_says_are_wedged() -> N
     found = wedged(minutes(400, 500, 500, 500, watts=(12.5, 29)), RULE)
     assert found
     assert found.seconds == 120
-    counts = "2 requests run and 1 wait at rank 0, and no token came for 120 s"
-    assert found.text == f"{counts}; no GPU drew more than 29 W; seen at /get_load"
+    counts = "requests: 2 running, 1 waiting, and no token came for 120 s"
+    assert found.text == f"{counts}; no GPU drew more than 29 W (/get_load)"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_anything_else_is_not(samples: list[Sample]) -> None:
 def test_a_rank_0_that_had_requests_and_falls_silent_is_wedged() -> None:
     found = wedged(minutes(400, 500, None, None), RULE)
     assert found
-    assert "says nothing any more" in found.text
+    assert "when rank 0 last said so" in found.text
     assert "power could not be read" in found.text
 
 

@@ -23,12 +23,6 @@ def test_one_output_serves_both_readers() -> None:
     assert facts.read(text).architecture == "aarch64"
 
 
-def test_one_command_runs_both_scripts_on_the_same_cluster() -> None:
-    _, _, script, _, *arguments = live.command_with_facts("sparks").argv
-    assert arguments == ["sparks", "none"]
-    assert script.index("MoE kernel config") < script.index("memory_available")
-
-
 def test_nothing_printed_is_nothing_seen() -> None:
     assert live.read("") == live.LiveFacts((), None)
     assert live.read("nccl\n") == live.LiveFacts((), ())

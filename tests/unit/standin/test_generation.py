@@ -36,11 +36,10 @@ def until(condition: Callable[[], bool], seconds: float = 5) -> bool:
 
 
 def test_requests_that_run_and_wait_and_their_tokens_are_told(ranks: Ranks) -> None:
-    ranks.scheduler.wedged = True
+    ranks.free.clear()
     for _ in range(3):
         ranks.scheduler.submit(["a"] * 9, prompt=10)
     assert until(lambda: ranks.scheduler.waiting == 1)
-    ranks.scheduler.settle()
     assert (ranks.scheduler.remaining, ranks.scheduler.waiting, ranks.scheduler.held) == (3, 1, 20)
 
 
@@ -55,10 +54,14 @@ def test_tokens_are_given_back_at_the_end(ranks: Ranks) -> None:
 def test_a_wedge_holds_requests_and_lets_health_checks_pass_and_can_end(ranks: Ranks) -> None:
     ranks.scheduler.wedged = True
     work = ranks.scheduler.submit(["a"] * 9)
+    later = ranks.scheduler.submit(["b"] * 9)
+    assert until(lambda: ranks.scheduler.waiting == 1)
+    assert len(ranks.said) == 1
     assert list(ranks.scheduler.submit(["!"], check=True)) == ["!"]
     assert work.chunks.empty()
     ranks.scheduler.wedged = False
     assert "".join(work) == "a" * 9
+    assert "".join(later) == "b" * 9
 
 
 def test_garbage_is_of_the_same_length(ranks: Ranks) -> None:
