@@ -42,6 +42,7 @@ class Lock:
     def __init__(self, fleet: Fleet, holder: str, then: Mapping[int, Command] | None) -> None:
         self._fleet, self._holder, self._then = fleet, holder, then or {}
         self._token = secrets.token_hex(8)
+        fleet.open()
         self._held = {rank: self._begin(rank, self._then.get(rank)) for rank in fleet.ranks}
 
     def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:

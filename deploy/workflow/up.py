@@ -30,6 +30,9 @@ from deploy.workflow.ready import wait_until_ready
 from deploy.workflow.undo import told, undo
 
 START = "start"
+UNDER_WAY = 3.0
+"""Seconds for commands to reach their node before they are undone there, where they are then waited for."""
+SELF_TEST_ENDS = 30.0
 ASSUMED_DIGEST = "sha256:" + "0" * 64
 
 
@@ -119,6 +122,7 @@ def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Itera
         if not lookout.begun:
             raise
         yield Note(f"{lookout.told() or 'not ready'}; taking every rank down, and keeping their logs", "warning")
+        lookout.fleet.settle(UNDER_WAY)
         raise _halted(lookout, held, error) from None
     except GeneratorExit:
         # Nobody listens any more.
@@ -154,7 +158,7 @@ def _withdrawn(lookout: Lookout, held: Lock, error: BaseException) -> Iterator[E
 
 def _removed(lookout: Lookout, held: Lock) -> str:
     """End what is under way, and remove what was begun; lines about nodes where something may be left."""
-    lookout.fleet.settle()
+    lookout.fleet.settle(UNDER_WAY if lookout.begun else SELF_TEST_ENDS)
     if not lookout.begun:
         return ""
     return told(lookout.fleet, undo(lookout.fleet, held, takedown(lookout.cluster.name, grace=0)).left)
