@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 from tests.gpu.standin_container import Container, Shelf
 
@@ -249,11 +250,11 @@ def _keep_log(one: Container, name: str) -> None:
 
 
 def execute(words: Sequence[str]) -> None:
-    """In a container that is no other place than the host."""
-    _, (name, *argv) = parsed(words, {"--interactive"}, {"--env", "--user", "--workdir"})
+    """In a container that is no other place than the host; what the image carries of the toolkit is the repository."""
+    options, (name, *argv) = parsed(words, {"--interactive"}, {"--env", "--user", "--workdir"})
     if not found([name])[0].running:
         refuse(f"container {name} is not running", NOT_FOUND)
-    os.chdir("/")
+    os.chdir(ROOT if options.get("--workdir") == ["/opt/sglang-spark"] else "/")
     os.execvp(argv[0], argv)
 
 
