@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.gpu.standin_container import Container, Shelf
+from tests.gpu.standin_container import Container, Shelf  # noqa: E402
 
 STATE = Path(os.environ.get("STANDIN_STATE", "/nonexistent"))
 REFUSED, NOT_FOUND = 125, 1
