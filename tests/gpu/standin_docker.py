@@ -114,7 +114,7 @@ def image(words: Sequence[str]) -> None:
     options, names = parsed(rest, {"--digests", "--quiet", "--no-trunc", "--all"}, {"--filter", "--format"})
     name, digest = host()["image"].split("@")
     if verb == "ls":
-        row = {"Repository": name, "Digest": digest, "Tag": "self-tested", "ID": digest}
+        row = {"Repository": name, "Digest": digest, "Tag": "self-tested", "ID": digest, "Size": "1GB"}
         print(rendered(options["--format"][0], row))
     elif verb == "inspect":
         shown = {"Id": digest, "RepoTags": [f"{name}:self-tested"], "RepoDigests": [f"{name}@{digest}"]}
