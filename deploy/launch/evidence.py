@@ -60,6 +60,14 @@ class Seen:
     watts: tuple[float, ...] = ()
 
     @property
+    def up(self) -> bool:
+        """Whether the rank runs and has been ready: only then it tells what it uses."""
+        container = self.pulse.container if self.pulse else None
+        return (
+            container is not None and container.state == "running" and (self.health.ok or self.start.phase == "ready")
+        )
+
+    @property
     def start(self) -> Start:
         """How far the start of the container that runs now is; lines of an earlier run of it do not count."""
         container = self.pulse.container if self.pulse else None

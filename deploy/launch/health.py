@@ -43,7 +43,7 @@ class Healthy:
 class Gone:
     """A rank's container has ended with `code`, or the rank is lost otherwise (None: `reason` says how).
 
-    `at` is when it went, in monotonic seconds of this machine.
+    `at` is when it went, in monotonic seconds of this machine; where only its absence is seen, when it was last well.
     """
 
     rank: int
@@ -59,14 +59,16 @@ Observation = Line | Healthy | Pulse | Silent
 class RankState:
     """Where a rank is in its start, and the last lines that it said.
 
-    `judged` counts the pulses since its container was started; -1 as long as none is expected to run. `deaf` is since
-    when its Docker Engine does not answer; `offset` is what to add to its node's clock to get this machine's.
+    `heard` is when its node last said that all is well there. `judged` counts the pulses since its container was
+    started; -1 as long as none is expected to run. `deaf` is since when its Docker Engine does not answer; `offset` is
+    what to add to its node's clock to get this machine's.
     """
 
     phase: str = "starting"
     detail: str = ""
     lines: tuple[str, ...] = ()
     gone: Gone | None = None
+    heard: float | None = None
     judged: int = -1
     deaf: float | None = None
     offset: float = float("inf")
@@ -79,7 +81,7 @@ def observe(state: RankState, seen: Observation, floor: float = 0.0) -> RankStat
     if state.gone:
         return state
     if isinstance(seen, Silent):
-        return _lost(state, Gone(seen.rank, None, seen.why, seen.at))
+        return _lost(state, Gone(seen.rank, None, seen.why, _last_well(state, seen)))
     if isinstance(seen, Pulse):
         return _after_pulse(state, seen, floor)
     if isinstance(seen, Healthy):
@@ -98,14 +100,20 @@ def _after_pulse(state: RankState, seen: Pulse, floor: float) -> RankState:
     judged = state.judged + 1 if state.judged >= 0 and not seen.docker_error else state.judged
     offset = min(state.offset, seen.at - seen.clock)
     state = replace(state, deaf=deaf, judged=judged, offset=offset, available=seen.memory_available)
-    return _lost(state, _engine(state, seen) or _container(state, seen) or _starved(state, seen, floor))
+    gone = _engine(state, seen) or _container(state, seen) or _starved(state, seen, floor)
+    return _lost(state if gone or deaf else replace(state, heard=seen.at), gone)
+
+
+def _last_well(state: RankState, seen: Pulse | Silent) -> float:
+    """What others did after that may have followed from it."""
+    return seen.at if state.heard is None else state.heard
 
 
 def _engine(state: RankState, seen: Pulse) -> Gone | None:
     """A single failure may be a moment's."""
     if state.deaf is None or seen.at - state.deaf < ENGINE_SECONDS:
         return None
-    return Gone(seen.rank, None, f"its Docker Engine does not answer: {seen.docker_error}", state.deaf)
+    return Gone(seen.rank, None, f"its Docker Engine does not answer: {seen.docker_error}", _last_well(state, seen))
 
 
 def _container(state: RankState, seen: Pulse) -> Gone | None:
@@ -114,12 +122,12 @@ def _container(state: RankState, seen: Pulse) -> Gone | None:
         return None
     found = seen.container
     if found is None:
-        return Gone(seen.rank, None, "its container is not there any more", seen.at)
+        return Gone(seen.rank, None, "its container is not there any more", _last_well(state, seen))
     if found.state in ("exited", "dead"):
         reason = "out of memory" if found.out_of_memory else found.error
         return Gone(seen.rank, found.exit_code, reason, state.offset + epoch(found.since))
     if found.state in ("paused", "restarting", "removing"):
-        return Gone(seen.rank, None, f"its container is {found.state}", seen.at)
+        return Gone(seen.rank, None, f"its container is {found.state}", _last_well(state, seen))
     return None
 
 

@@ -79,14 +79,14 @@ def ending(container: RunningRank) -> str:
 
 def _running(seen: Seen, container: RunningRank, limits: Limits) -> Standing:
     start, began = seen.start, moment(container.since)
-    if start.phase == "ready" or seen.health.ok:
+    if seen.up:
         return _ready(seen, shown(start.since or began))
     clock = seen.pulse.clock if seen.pulse else 0.0
     seconds = clock - began if began else 0.0
     what = f"{start.phase} {start.detail}".strip()
     if seconds > limits.loading:
         return Standing("degraded", shown(began), f"loading for {span(seconds)}, still {what}")
-    return Standing("loading", shown(began), f"{what}, for {span(seconds)}")
+    return Standing("loading", shown(began), what)
 
 
 def _ready(seen: Seen, since: str) -> Standing:

@@ -82,7 +82,7 @@ class Lookout:
         hint = "read more with `logs --rank N`"
         if self.gang.started:
             return NotReadyError(verdict(self.gang, self.cluster.name), hint)
-        return self.fleet.error({one.rank: one.reason for one in self.gang.gone}, "see `doctor`; nothing was started")
+        return self.fleet.error({one.rank: one.reason for one in self.gang.gone}, "see `doctor`")
 
     def told(self) -> str:
         """The first trouble in a line, or empty."""
@@ -113,7 +113,7 @@ class Lookout:
             return None
 
     def _changes(self, before: Gang) -> Iterator[Event]:
-        for rank, state in self.gang.ranks.items():
+        for rank, state in self.gang.ranks.items() if self.gang.started else ():
             if (state.phase, state.detail) != (before.ranks[rank].phase, before.ranks[rank].detail):
                 yield RankPhase(rank, self.fleet.nodes[rank].host, state.phase, state.detail)
         for rank in set(self.gang.low) - self._warned:

@@ -131,8 +131,7 @@ def _status(cluster: Cluster, seen: list[Seen], head: Head, results: Mapping[int
     watch = cluster.watch
     limits = Limits(watch.loading_minutes * 60, watch.hang_seconds, Rule(watch.wedge_seconds, watch.wedge_watts))
     standings = judge(seen, head, limits)
-    running = {one.rank for one in seen if one.pulse and one.pulse.container and one.pulse.container.state == "running"}
-    used = look_at_use(cluster, {rank: result for rank, result in results.items() if rank in running})
+    used = look_at_use(cluster, {one.rank: results[one.rank] for one in seen if one.up})
     ranks = tuple(RankStatus.of(one, standing) for one, standing in zip(seen, standings.ranks, strict=True))
     return ClusterStatus(cluster.name, standings.whole, ranks, _last_load(head), used.tables, used.nccl, used.network)
 

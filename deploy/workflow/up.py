@@ -19,6 +19,7 @@ from deploy.launch.finding import shared, with_cure
 from deploy.launch.gang import verdict
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
+from deploy.launch.pulse import Pulse, Silent
 from deploy.launch.selftest import judge
 from deploy.launch.takedown import halt, takedown
 from deploy.remote import facts as probe
@@ -169,11 +170,19 @@ def _halted(lookout: Lookout, held: Lock, error: NotReadyError) -> NotReadyError
     """Kill what runs. The error with who went first, which may be known only now, and with what may still run."""
     undone = undo(lookout.fleet, held, halt(lookout.cluster.name))
     for rank, result in undone.results.items():
-        if result.ok:
-            # How the rank was before it was killed.
-            lookout.gang = lookout.gang.after(pulse.read(rank, result.stdout, time.monotonic()))
+        lookout.gang = lookout.gang.after(_before_the_end(rank, result))
     message = verdict(lookout.gang, lookout.cluster.name) if lookout.gang.gone else error.message
     return NotReadyError(message + told(lookout.fleet, undone.left), error.hint)
+
+
+def _before_the_end(rank: int, result: Result) -> Pulse | Silent:
+    """How a rank was before it was killed."""
+    now, found = time.monotonic(), pulse.read(rank, result.stdout, time.monotonic())
+    if result.ok and not found.docker_error:
+        return found
+    return Silent(
+        rank, now, f"its Docker Engine does not answer: {found.docker_error}" if result.ok else result.tail(1)
+    )
 
 
 def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event]:

@@ -102,7 +102,9 @@ class Scene:
 
     @staticmethod
     def of(size: int, now: float, *, answered: bool = False) -> Scene:
-        return Scene(now, {rank: NodeView(now) for rank in range(size)}, answered)
+        """Nothing seen yet; a server that has `answered` was healthy a moment ago."""
+        healthy = now if answered else None
+        return Scene(now, {rank: NodeView(now, healthy=healthy) for rank in range(size)}, answered)
 
     def after(self, seen: Seen) -> Scene:
         if isinstance(seen, Sample):

@@ -136,6 +136,11 @@ def test_a_hang_is_counted_from_the_last_good_answer() -> None:
     assert judged(scene.after(pulse(0, 190.5, container(0))), 190.5).kind == "hang"
 
 
+def test_a_server_that_just_answered_and_hangs_before_its_first_health_answer_is_noticed() -> None:
+    scene = seen(*serving(99), Health(0, 40, False, "503"), answered=True)
+    assert judged(scene, 99).kind == "hang"
+
+
 def test_a_hang_names_the_worker_whose_own_port_is_mute() -> None:
     mute = Health(2, 130, False, "no answer")
     scene = seen(*serving(199), Health(0, 100, True), Health(0, 125, False, "503"), mute, Health(1, 130, True))
@@ -163,9 +168,10 @@ def test_a_watch_that_comes_later_asks_before_it_judges() -> None:
 
 
 def test_a_wedge_needs_a_server_that_has_answered_before() -> None:
+    healthy = Health(0, 138, True)
     still = [Sample(float(second), Load("/get_load", 2, 0, 700), (12.0,)) for second in range(0, 140, 10)]
-    assert judged(seen(*serving(139), *still), 139).kind == "wedge"
-    assert trouble(seen(*serving(139), *still, answered=False), RULES, 139) is None
+    assert judged(seen(*serving(139), healthy, *still), 139).kind == "wedge"
+    assert trouble(seen(*serving(139), healthy, *still, answered=False), RULES, 139) is None
 
 
 def test_one_garbage_text_is_asked_for_again_and_two_are_trouble() -> None:
