@@ -13,7 +13,7 @@ from benchmarks.campaign import sight
 from benchmarks.campaign.cells import DOWN, ENGINE, GOES_ON, HANG, UNREACHABLE, Cell, victim
 from benchmarks.campaign.client import Client, until
 from benchmarks.campaign.judge import GRACE, Mark, Run, bounds
-from benchmarks.campaign.lane import Lane, LaneError
+from benchmarks.campaign.lane import HANG_SECONDS, Lane, LaneError
 from benchmarks.campaign.observer import Seen
 from benchmarks.campaign.strikes import cure, strike
 from benchmarks.campaign.truth import Known, answers
@@ -26,7 +26,6 @@ DWELL = 10.0
 """Seconds that a fault lasts which nothing has to be done about; longer than any rank may be silent here."""
 PULL = Strength(rate="80mbit")
 SHORT_LOAD = 0.5
-WATCHED = tuple(os.environ.get("CAMPAIGN_UP", "--watch").split())
 TROUBLE = re.compile(
     r"exit|ended|died|dead|kill|gone|lost|silent|reach|answer|fail|full|space|hang|hung|stuck|froz|wedge|garbage|memory"
     r"|broke|not ready|timed out|connection|warning|error",
@@ -49,6 +48,7 @@ class Trial:
         self.gang: dict[str, Seen] = {}
         self.struck = 0.0
         self.cured = True
+        self.timeout: tuple[str, ...] = ()
 
     def play(self) -> Run:
         stages = (self._clear, self._reach, self._before, self._strike, self._follow, self._after, self._judge_logs,
@@ -79,9 +79,10 @@ class Trial:
     def _reach(self) -> None:
         if self.cell.fault.bound == HANG and self.phase in ("starting", "joining", "loading"):
             self.run.allowed = 60 * SHORT_LOAD
+            self.timeout = ("--timeout", f"{60 * SHORT_LOAD:g}")
             self.file = self.lane.cluster(loading_minutes=SHORT_LOAD)
         else:
-            self.run.allowed = 9.0 if self.cell.fault.bound == HANG else 0.0
+            self.run.allowed = HANG_SECONDS if self.cell.fault.bound == HANG else 0.0
             self.file = self.lane.cluster()
         ways: dict[str, Callable[[], None]] = {
             "pulling": self._to_pulling, "starting": self._to_starting, "joining": self._to_joining,
@@ -90,7 +91,7 @@ class Trial:
         ways[self.phase]()
 
     def _begin(self) -> Client:
-        self.up = self.lane.client("up", *WATCHED, "--nodes", self.file)
+        self.up = self.lane.client("up", "--watch", *self.timeout, "--nodes", self.file)
         return self.up
 
     def _to_pulling(self) -> None:
@@ -133,9 +134,10 @@ class Trial:
 
     def _strike(self) -> None:
         if self.phase == "stopping":
+            # `up` holds the lock for a moment after it has said that it serves.
+            until(lambda: not self._locked(), 30)
             self.second = self.lane.client("down", "--grace", f"{GRACE:g}", "--nodes", self.file)
-            head = self.lane.nodes[0]
-            self._expect(self.second, lambda: sight.locked(head, "lab") or not self.second_runs, 30)
+            self._expect(self.second, lambda: self._locked() or not self.second_runs, 30)
         self.gang, self.first = self.lane.seen.alive(), self.up
         self.struck = time.monotonic()
         if self.fault == "controller-killed":
@@ -204,13 +206,19 @@ class Trial:
             self.run.named, self.run.line = True, found[1][:300]
 
     def _noticed(self) -> tuple[float, str] | None:
-        place = self._place()
+        """The first word of trouble with any rank or node; whether the right one is named is judged apart."""
         if self.first is None:
             return None
-        return self.first.said(lambda line: place.search(line) and TROUBLE.search(line), self.struck)
+        places = re.compile(rf"\branks? \d|{'|'.join(re.escape(one.address) for one in self.lane.nodes.values())}")
+        return self.first.said(
+            lambda line: places.search(line) and TROUBLE.search(line) and "api.open" not in line, self.struck
+        )
 
     def _place(self) -> re.Pattern[str]:
-        return re.compile(rf"\branks? (?:\d, )*{self.victim}\b|{re.escape(self.lane.nodes[self.victim].address)}\b")
+        """The rank or node struck. A rank that hangs with a live health port is seen by rank 0's not answering."""
+        victims = {self.victim, 0} if self.fault == "hangs" else {self.victim}
+        ranks = "|".join(rf"\branks? (?:\d, )*{one}\b" for one in victims)
+        return re.compile(rf"{ranks}|{re.escape(self.lane.nodes[self.victim].address)}\b")
 
     # What is said, and what is kept
 
@@ -223,7 +231,7 @@ class Trial:
             alive=alive - alive_there if away else alive,
             ranks=self.lane.count,
             ready=ready,
-            locked=any(sight.locked(node, "lab") for node in self.lane.nodes.values()),
+            locked=self._locked(),
             away=int(away),
             hurt=self.cell.fault.bound == HANG and self.struck > 0 and bool(set(alive) & set(self.gang)),
             doubtful=self.fault == "lossy" and not self.cured,
@@ -238,6 +246,9 @@ class Trial:
 
     def _again(self) -> None:
         self._mark("serving again")
+
+    def _locked(self) -> bool:
+        return any(sight.locked(node, "lab") for node in self.lane.nodes.values())
 
     def _mark(self, when: str) -> None:
         before = self._known()
@@ -299,6 +310,7 @@ class Trial:
             self.up.end()
 
     def _next_up(self) -> None:
+        self.timeout = ()
         one = self._begin()
         if not until(lambda: self._serves() or not one.running, READY) or not self._serves():
             self.run.next_up = f"code {one.code}: {one.text[-800:]}"
