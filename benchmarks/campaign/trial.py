@@ -20,8 +20,7 @@ from benchmarks.campaign.strikes import cure, strike
 from benchmarks.campaign.truth import answers
 from deploy.errors import DeployError
 
-DWELL = HANG_SECONDS + 3
-"""Seconds that a fault lasts which nothing has to be done about; longer than a rank may be silent here."""
+DWELL = HANG_SECONDS + 3  # longer than a rank may be silent here
 SHORT_LOAD = 0.5
 """Minutes that ranks may load in the cells in which they never come to an end."""
 
@@ -127,9 +126,9 @@ class Trial:
     # What is said, and what is kept
 
     def _mark(self, when: str) -> None:
-        before = self.scene.known()
         if when == "before the fault" and self.scene.phase == "stopping":
             return
+        before = self.scene.known()
         one = self.lane.client("status", "--json", "--nodes", self.scene.file)
         if one.wait(90) is None:
             one.end(5)
