@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.future: Future[Result] = Future()
+        self.sessions = [SimpleNamespace(opened=0.0)]
 
     def call(self, work: partial[Result]) -> Future[Result]:
         self.ends = work.args[2]
