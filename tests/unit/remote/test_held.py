@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ class Fleet:
     """A stand-in: keeps the ends of the one command, and ends it when it is told to."""
 
     def __init__(self) -> None:
+        self.sessions = [SimpleNamespace(opened=0.0)]
         self.future: Future[Result] = Future()
 
     def call(self, work: partial[Result]) -> Future[Result]:
