@@ -12,7 +12,7 @@ import pytest
 
 from deploy.lab.faults import cause
 from deploy.lab.host import Host
-from tests.integration.lab import Lab, interrupt_at
+from tests.integration.lab import Lab, interrupt_at, read_until
 
 MARKER, KEY = "marker-7c1f9e-secret", "marker-7c1f9e-key"
 SECRETS = "/root/.cache/sglang-spark/lab.secrets.env"
@@ -47,6 +47,43 @@ def test_a_gang_that_is_not_ready_in_time_is_taken_down(lab: Lab) -> None:
     done = lab.run("up", "--timeout", "12", "--nodes", file)
     assert done.returncode == 5, done.stderr
     assert "not ready in time" in done.stderr
+    assert {line.split()[1] for line in lab.containers()} == {"exited"}
+
+
+@pytest.mark.parametrize(("mark", "code"), [("pull: ", 4), ("25 %", 5)])
+def test_a_node_that_is_cut_off_is_noticed_and_the_others_are_down(lab: Lab, mark: str, code: int) -> None:
+    if mark == "pull: ":
+        lab.sh(1, "docker rmi -f $(docker images -q)")
+    process = lab.start("up", "--nodes", lab.cluster(3, environment={"STANDIN_LOAD_SECONDS": "60"}))
+    try:
+        read_until(process, mark)
+        cause(Host(), lab.folder, "cut", 1)
+        began = time.monotonic()
+        said = read_until(process, "is lost: ")
+        noticed = time.monotonic() - began
+        while any("rank" in lab.sh(rank, "docker ps --format '{{.Names}}'") for rank in (0, 2)):
+            assert time.monotonic() - began < 60
+        down = time.monotonic() - began
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        cause(Host(), lab.folder, "heal", 1)
+    assert process.returncode == code, said + err
+    assert "the node has not answered for 8 s" in said + err
+    assert noticed < 15
+    assert down < noticed + 10
+
+
+def test_a_paused_rank_ends_the_launch(lab: Lab) -> None:
+    process = lab.start("up", "--nodes", lab.cluster(2, environment={"STANDIN_LOAD_SECONDS": "60"}))
+    read_until(process, "25 %")
+    lab.sh(1, "docker pause sglang-spark-lab-rank1")
+    began = time.monotonic()
+    read_until(process, "is lost: ")
+    assert time.monotonic() - began < 3
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "rank 1 is lost: its container is paused" in err
     assert {line.split()[1] for line in lab.containers()} == {"exited"}
 
 

@@ -133,9 +133,11 @@ def _late(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:
 def _hung(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:
     healthy = scene.nodes[0].healthy
     patience = rules.hang_seconds if scene.answered else max(rules.hang_seconds, FIRST_ANSWER_SECONDS)
-    if healthy is not None and now - healthy >= patience:
-        seconds = f"for {now - healthy:.0f} s"
-        yield Trouble("hang", _mute(scene), f"rank 0 has given no good health answer {seconds}; {who_is_mute(scene)}")
+    if healthy is None or now - healthy < patience:
+        return
+    rank, head = _mute(scene), f"rank 0 has given no good health answer for {now - healthy:.0f} s"
+    text = f"rank {rank} hangs: its health port gives no answer; {head}" if rank else head
+    yield Trouble("hang", rank, f"{text}; {who_is_mute(scene)}")
 
 
 def who_is_mute(scene: Scene) -> str:

@@ -20,6 +20,7 @@ class Fleet:
     """A stand-in: keeps the ends of the one command, and ends it when it is told to."""
 
     def __init__(self) -> None:
+        self.sessions = [SimpleNamespace(opened=0.0)]
         self.future: Future[Result] = Future()
         self.sessions = [SimpleNamespace(opened=0.0)]
 
