@@ -133,7 +133,7 @@ def test_systemd_takes_the_unit_and_enables_it(tmp_path: Path) -> None:
     verified = subprocess.run(("systemd-analyze", "verify", str(unit)), capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")
     assert "my $$HOME 100%% cluster.yaml" in unit.read_text()
-    assert [one.parent.name for one in root.rglob("sglang-*.service") if one.is_symlink()][0].endswith(".wants")
+    assert next(one.parent.name for one in root.rglob("sglang-*.service") if one.is_symlink()).endswith(".wants")
     secrets = next(root.rglob("sparks.env"))
     assert secrets.stat().st_mode & 0o777 == 0o600
     assert marker not in unit.read_text()
