@@ -43,7 +43,12 @@ esac
 exit 0
 """
 _NAMESPACE = "plain-"
-_SMI = "#!/bin/sh\n# A stand-in for nvidia-smi.\necho 'NVIDIA GB10'\n"
+# They have no RDMA device, and one interface for everything.
+_ALLOWED = "doctor: {allow: [rdma.device, fabric.not-management]}\n"
+_SMI = """#!/bin/sh
+# A stand-in for nvidia-smi.
+case "$*" in *--query-gpu=*) echo 'NVIDIA GB10, 580.95.05' ;; esac
+"""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class Hosts:
         file = self.folder / f"cluster-{count}.yaml"
         file.write_text(
             f"name: plain\nimage: {{repository: stand-in, platform: linux/{machine()}}}\nnodes:\n{nodes}"
-            f"ssh: {{user: root, identity: {self.folder}/id, known_hosts: {self.folder}/known_hosts}}\n{extra}"
+            f"ssh: {{user: root, identity: {self.folder}/id, known_hosts: {self.folder}/known_hosts}}\n"
+            f"{_ALLOWED}{extra}"
         )
         return file
 

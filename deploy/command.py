@@ -28,12 +28,16 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended. `code` is None where no answer came: then `stderr` says why."""
+    """How a command ended. `code` is None where no answer came: then `stderr` says why.
+
+    `span` is between what times of this machine's clock the command said its first line; zeros where it said none.
+    """
 
     command: Command
     code: int | None
     stdout: str = ""
     stderr: str = ""
+    span: tuple[float, float] = (0.0, 0.0)
 
     @property
     def ok(self) -> bool:

@@ -35,7 +35,16 @@ which py-spy would show stacks when SGLang's watchdog ends a rank, is no right t
 
 def run(container: Container) -> tuple[str, ...]:
     """`docker run` for a rank: host network, all GPUs, an init as PID 1, locked memory for RDMA, few rights."""
-    options: list[str] = ["--detach", "--init", "--name", container.name, "--network", "host", "--ipc", "host"]
+    return ("docker", "run", "--detach", *_options(container), container.image, *container.argv)
+
+
+def run_once(container: Container) -> tuple[str, ...]:
+    """`docker run` with a rank's own options for what ends by itself: it stays in front, and leaves no container."""
+    return ("docker", "run", "--rm", *_options(container), container.image, *container.argv)
+
+
+def _options(container: Container) -> list[str]:
+    options: list[str] = ["--init", "--name", container.name, "--network", "host", "--ipc", "host"]
     options += ["--gpus", "all", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"]
     # Engine 29 lowered the default of nofile to 1024, too few for NCCL and the model's shards.
     options += ["--ulimit", "nofile=1048576:1048576"]
@@ -45,7 +54,7 @@ def run(container: Container) -> tuple[str, ...]:
     options += [word for key, value in container.labels.items() for word in ("--label", f"{key}={value}")]
     options += [word for key, value in container.environment.items() for word in ("--env", f"{key}={value}")]
     options += [word for mount in container.mounts for word in ("--volume", mount)]
-    return ("docker", "run", *options, container.image, *container.argv)
+    return options
 
 
 def pull(reference: str) -> tuple[str, ...]:

@@ -32,6 +32,10 @@ class RemoteError(DeployError):
     exit_code = 4
 
 
+class HostKeyError(RemoteError):
+    """A node's host key is not the known one."""
+
+
 class LockedError(RemoteError):
     """Another `up` or `down` is at work on the same cluster."""
 

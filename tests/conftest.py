@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+LAB = "lab"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs GPUs; run with --gpu"))
         if "integration" in item.path.parts and not item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.integration)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    # The longest group first, so that the other worker does not wait for it at the end.
+    items.sort(key=lambda item: _group(item) != LAB)
+
+
+def _group(item: pytest.Item) -> str:
+    """What is run by one worker (`-n 2`): all that needs the one lab, and else the tests of a file."""
+    return LAB if "session_lab" in getattr(item, "fixturenames", ()) else str(item.path)
 
 
 @pytest.fixture

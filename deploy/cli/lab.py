@@ -29,8 +29,11 @@ def lab() -> None:
 @lab.command()
 @click.option("--nodes", default=4, show_default=True, help="How many, 1 to 16.")
 @click.option("--subnet", default="172.31.250.0/24", show_default=True, help="The private network they are on.")
+@click.option(
+    "--disk", default="", metavar="SIZE", help="A disk of its own for each engine, such as 2G: `fill` needs it."
+)
 @_folder
-def up(nodes: int, subnet: str, folder: Path) -> None:
+def up(nodes: int, subnet: str, disk: str, folder: Path) -> None:
     """Start the nodes and the registry, and write a cluster.yaml for them.
 
     What a shell needs for pushing to the registry is printed on stdout: eval "$(… lab up)".
@@ -39,7 +42,7 @@ def up(nodes: int, subnet: str, folder: Path) -> None:
     from deploy.lab.layout import lay_out
     from deploy.lab.operation import up
 
-    layout = lay_out(folder, subnet, nodes)
+    layout = lay_out(folder, subnet, nodes, disk)
     with view() as shown:
         follow(up(Host(), layout), shown)
     click.echo(f"export DOCKER_CONFIG={layout.docker_config}")
@@ -79,16 +82,23 @@ def status(folder: Path, as_json: bool) -> None:
 
 @lab.command()
 @click.argument("kind", metavar="KIND")
-@click.argument("node", type=int)
-@click.option("--rate", default="10mbit", show_default=True, help="For slow: as tc writes rates.")
+@click.argument("node", type=int, required=False)
+@click.option("--rate", default="10mbit", show_default=True, help="For slow and registry-slow: as tc writes rates.")
+@click.option("--loss", default=20.0, show_default=True, help="For lossy: percent of the packets.")
 @_folder
-def fault(kind: str, node: int, rate: str, folder: Path) -> None:
-    """Make a node fail, or recover.
+def fault(kind: str, node: int | None, rate: str, loss: float, folder: Path) -> None:
+    """Make a node or the registry fail, or recover.
 
-    KIND is pause, unpause, cut, heal, slow, fast, poweroff, poweron, engine-stop or engine-start.
+    KIND and its end: pause unpause, cut heal, cut-in heal, cut-out heal, slow fast, lossy lossless, poweroff poweron,
+    engine-stop engine-start, engine-kill engine-start, fill free, clock-back clock-right, ssh-cut; and without NODE:
+    registry-stop registry-start, registry-slow registry-fast.
     """
-    from deploy.lab.faults import KINDS, cause
+    from deploy.lab.faults import KINDS, Strength, cause, of_registry
     from deploy.lab.host import Host
 
-    cause(Host(), folder, kind, node, rate)
-    click.echo(f"node {node}: {KINDS[kind]}", err=True)
+    if (node is None) != of_registry(kind):
+        raise click.UsageError(
+            f"{kind} is done to " + ("the registry: no NODE" if of_registry(kind) else "a node: NODE")
+        )
+    cause(Host(), folder, kind, -1 if node is None else node, Strength(rate, loss))
+    click.echo(f"{'registry' if node is None else f'node {node}'}: {KINDS[kind]}", err=True)

@@ -43,7 +43,7 @@ class Source:
             path = path[:-1]
         line, column = problem.place or self.places.get(path, (1, 1))
         key = dotted(problem.path)
-        return line, column, f"{self.name}:{line}:{column}: {key + ': ' if key else ''}{problem.what}"
+        return line, column, f"{self.name}:{line}:{column}: {key + ': ' if key else ''}{printable(problem.what)}"
 
     def refuse(self, problems: Iterable[Problem]) -> None:
         """Raise one ConfigError with every problem in the order of the file, if there is any."""

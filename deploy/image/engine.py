@@ -69,6 +69,12 @@ def resolve(reference: str) -> str:
         return str(client.images.get_registry_data(reference).id)
 
 
+def size(reference: str) -> int:
+    """Bytes of an image unpacked, 0 where this machine's Docker Engine does not hold it. Raises BuildError."""
+    with _client(f"looking for {reference}") as client:
+        return int((_inspect(client, reference) or {}).get("Size") or 0)
+
+
 def read_files(reference: str, folder: str, paths: Iterable[str]) -> dict[str, bytes]:
     """Files below a folder of an image that is here, as far as they are there; nothing runs. Raises BuildError."""
     with _contents(reference) as (client, made):

@@ -24,7 +24,18 @@ nodes:
   user: root
   identity: {json.dumps(str(layout.identity))}
   known_hosts: {json.dumps(str(layout.known_hosts))}
-"""
+{_allowed(layout)}"""
+
+
+ENOUGH = 4
+"""Sparks that hold GLM-4.7-FP8."""
+FEW = {"allow": ["fit.memory"]}
+
+
+def _allowed(layout: Layout) -> str:
+    if layout.nodes >= ENOUGH:
+        return ""
+    return f"# The model is too large for so few Sparks; the stand-in loads none of it.\ndoctor: {json.dumps(FEW)}\n"
 
 
 def _nodes(layout: Layout) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -19,11 +20,12 @@ _FIRST_NODE_HOST = 11
 
 @dataclass(frozen=True)
 class Layout:
-    """One lab: the folder identifies it, the subnet names its parts."""
+    """One lab: the folder identifies it, the subnet names its parts. `disk`: size of each engine's own, or empty."""
 
     folder: Path
     subnet: IPv4Network
     nodes: int
+    disk: str = ""
 
     @property
     def slug(self) -> str:
@@ -83,19 +85,21 @@ class Layout:
         return self.folder / "docker"
 
 
-def lay_out(folder: Path, subnet: str, nodes: int) -> Layout:
-    """A checked layout; raises ConfigError for a subnet or a number of nodes that cannot be."""
+def lay_out(folder: Path, subnet: str, nodes: int, disk: str = "") -> Layout:
+    """A checked layout; raises ConfigError for a subnet, a number of nodes or a size of disk that cannot be."""
     try:
         network = IPv4Network(subnet)
     except ValueError as error:
         raise ConfigError(f"--subnet {subnet}: {error}", f"give a network address like {DEFAULT_SUBNET}") from None
+    if disk and not re.fullmatch(r"[1-9]\d*[MG]", disk):
+        raise ConfigError(f"--disk {disk}: not a size", "write it like 2G; without it nodes share this machine's disk")
     if not 1 <= nodes <= MOST_NODES:
         raise ConfigError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes", "the default is 4")
     if not network.is_private or network.prefixlen > 27 or network.prefixlen < 16:
         raise ConfigError(f"--subnet {subnet}: not a private network of /16 to /27", f"the default is {DEFAULT_SUBNET}")
     if ":" in str(folder.resolve()):
         raise ConfigError(f"--dir {folder}: Docker cannot mount a folder with a colon in its name", "choose another")
-    return Layout(folder.resolve(), network, nodes)
+    return Layout(folder.resolve(), network, nodes, disk)
 
 
 def conflict(subnet: IPv4Network, taken: Iterable[tuple[str, str]]) -> str | None:

@@ -68,7 +68,7 @@ def node(layout: Layout, index: int, image: str, recipe: str, capabilities: int)
         *("docker", "run", "--detach", "--name", name, "--hostname", f"spark{index}"),
         *_place(layout, "node", address, recipe),
         *privileges(capabilities),
-        *("--tmpfs", "/run", "--env", f"LAB_REGISTRY={layout.registry}"),
+        *("--tmpfs", "/run", "--env", f"LAB_REGISTRY={layout.registry}", "--env", f"LAB_DISK={layout.disk}"),
         *_volume(layout, f"{name}-docker", "/var/lib/docker"),
         *("--volume", f"{layout.folder}/node:/etc/lab:ro", image, "node"),
     )

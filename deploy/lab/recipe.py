@@ -18,7 +18,7 @@ PARSERS = "sglang.srt.function_call.function_call_parser, sglang.srt.parser.reas
 
 ROOTFS_PACKAGES = ("python3", "ca-certificates")
 NODE_PACKAGES = (
-    *("openssh-server", "docker.io", "docker-registry", "tini", "iptables", "iproute2"),
+    *("openssh-server", "docker.io", "docker-registry", "tini", "iptables", "iproute2", "iputils-ping"),
     *("openssl", "procps", "util-linux", "kmod"),
 )
 LEFT_OUT = (

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.cluster.load import did_you_mean
-from deploy.cluster.source import Problem, printable
+from deploy.cluster.source import Problem
 from deploy.cluster.spec import DEFAULT_SERVER, Cluster
+from deploy.launch.doctor.check import FIRM, MENDS
 from deploy.launch.flags import Flag, FlagTable
 from deploy.launch.sglang import SPECULATIVE, server_flags, words
 
@@ -39,7 +40,16 @@ def problems(cluster: Cluster, table: FlagTable, added: Choices) -> Iterator[Pro
             yield from (Problem(("server", name), what) for what in _value(flag, value, added))
     yield from _parallel(cluster, flags, table)
     yield from _keyed(cluster, flags)
+    yield from _allowed(cluster)
     yield from _speculative(flags)
+
+
+def _allowed(cluster: Cluster) -> Iterator[Problem]:
+    for place, name in enumerate(cluster.doctor.allow):
+        if name in FIRM:
+            yield Problem(("doctor", "allow", place), f"{name} cannot be allowed: nothing starts without it")
+        elif name not in MENDS:
+            yield Problem(("doctor", "allow", place), f"no check is called {name!r}{did_you_mean(name, list(MENDS))}")
 
 
 def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
@@ -52,7 +62,7 @@ def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
         yield Problem(path, what + (instead if name == "api-key" else ""))
     elif table.find(f"--{name}") is None:
         known = [spelling.lstrip("-") for flag in table.flags for spelling in flag.spellings]
-        yield Problem(path, f"SGLang {table.version} has no flag --{printable(name)}{did_you_mean(name, known)}")
+        yield Problem(path, f"SGLang {table.version} has no flag --{name}{did_you_mean(name, known)}")
     else:
         yield from _alias(name, table)
 

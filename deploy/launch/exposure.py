@@ -17,19 +17,13 @@ EVERY = ("0.0.0.0", "::")
 class Exposure:
     """An API without a key, with the addresses of rank 0 beside loopback and fabric on which it can be reached."""
 
-    host: str
     port: int
     addresses: tuple[str, ...]
-    level: str = "warning"
 
     @property
-    def text(self) -> str:
+    def seen(self) -> str:
         where = ", ".join(self.addresses) or "every address of its node"
-        return f"{ID}: rank 0 serves to whoever reaches it, without a key: port {self.port} on {where}"
-
-    @property
-    def cure(self) -> str:
-        return "set api_key in cluster.yaml to the name of a variable of your shell, or server.host to 127.0.0.1"
+        return f"no key, and whoever reaches port {self.port} on {where} is served"
 
 
 def exposure(cluster: Cluster, interfaces: Sequence[tuple[str, str]]) -> Exposure | None:
@@ -38,10 +32,10 @@ def exposure(cluster: Cluster, interfaces: Sequence[tuple[str, str]]) -> Exposur
     if cluster.api_key or _inner(host, cluster.head.fabric):
         return None
     if host not in EVERY:
-        return Exposure(host, port, (host,))
+        return Exposure(port, (host,))
     outer = tuple(f"{address} ({name})" for name, address in interfaces if not _inner(address, cluster.head.fabric))
     # What the node did not tell, or IPv6, may be reached as well.
-    return Exposure(host, port, outer) if outer or not interfaces or host == "::" else None
+    return Exposure(port, outer) if outer or not interfaces or host == "::" else None
 
 
 def _inner(host: str, fabric: str) -> bool:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rdma:
-    """One port of an RDMA device, with the RoCE v2 GID that carries `address`; -1 where there is none."""
+    """One port of an RDMA device, with the RoCE v2 GID that carries `address`; -1 where there is none.
+
+    `rate` is the kernel's text, such as `200 Gb/sec (4X HDR)`.
+    """
 
     device: str
     port: int
@@ -15,11 +18,12 @@ class Rdma:
     netdev: str
     gid_index: int = -1
     address: str = ""
+    rate: str = ""
 
 
 @dataclass(frozen=True)
 class RunningRank:
-    """A container of this cluster that a node has, running or not. Times are RFC 3339."""
+    """A container of a cluster that a node has, running or not. Times are RFC 3339."""
 
     container: str
     rank: int
@@ -32,6 +36,7 @@ class RunningRank:
     out_of_memory: bool = False
     error: str = ""
     started: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class NodeFacts:
     """One node, as one round trip showed it. Memory and disk in bytes.
 
     `images` are (repository, sha256:…) of what was made from the recipe asked for; `proven` are those of them whose
-    self-test passed on this node.
+    self-test passed on this node. `ranks` are containers of the cluster asked for, `others` those of other clusters.
+    `disk_free` is where Docker keeps its images.
     """
 
     architecture: str = ""
@@ -57,6 +63,7 @@ class NodeFacts:
     images: tuple[tuple[str, str], ...] = ()
     proven: tuple[tuple[str, str], ...] = ()
     ranks: tuple[RunningRank, ...] = ()
+    others: tuple[RunningRank, ...] = ()
 
     def digests(self, repository: str) -> set[str]:
         """The digests under which this node has the image of a repository; Docker leaves its hub's name out."""
@@ -87,7 +94,7 @@ def assumed_spark(fabric: str) -> NodeFacts:
         docker="assumed",
         gpu_runtime=True,
         gpus=("NVIDIA GB10",),
-        rdma=(Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, fabric),),
+        rdma=(Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, fabric, "200 Gb/sec (4X HDR)"),),
         rdma_devices=("/dev/infiniband/uverbs0",),
         interfaces=(("enp1s0f0np0", fabric),),
         memory_available=115 << 30,

@@ -53,6 +53,7 @@ class Exchange:
         self.command, self.channel, self.ends, self._closed = command, channel, ends, closed
         self.out, self.err = bytearray(), bytearray()
         self.said = 0
+        self._sent = self._heard = 0.0
         self._deadline = time.monotonic() + command.timeout
 
     def result(self) -> Result:
@@ -69,6 +70,7 @@ class Exchange:
     def _begin(self) -> None:
         self.channel.event = _Reply(self._over)
         self.channel.settimeout(min(self.command.timeout, 30))
+        self._sent = time.time()
         self.channel.exec_command(str(self.command))
         if self.command.stdin:
             self.channel.sendall(self.command.stdin.encode())
@@ -106,6 +108,7 @@ class Exchange:
     def _take(self) -> None:
         while self.channel.recv_ready():
             self.out += self.channel.recv(_PIECE)
+            self._heard = self._heard or time.time()
         while self.channel.recv_stderr_ready():
             piece = self.channel.recv_stderr(_PIECE)
             self.err += piece
@@ -126,5 +129,5 @@ class Exchange:
             self.said = 0
 
     def _result(self, code: int | None, why: str) -> Result:
-        err = self.err.decode(errors="replace")
-        return Result(self.command, code, self.out.decode(errors="replace"), f"{err}\n{why}".strip() if why else err)
+        out, err = self.out.decode(errors="replace"), self.err.decode(errors="replace")
+        return Result(self.command, code, out, f"{err}\n{why}".strip() if why else err, (self._sent, self._heard))

@@ -40,8 +40,8 @@ class Fleet:
         self._pool = ThreadPoolExecutor(max_workers=8 * len(cluster.nodes) + 8, thread_name_prefix="node")
 
     def open(self) -> None:
-        """Begin to log in on every node; commands wait for the login of their own node alone."""
-        self._opening = {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
+        """Begin to log in on every node, once; commands wait for the login of their own node alone."""
+        self._opening = self._opening or {rank: self._pool.submit(self.sessions[rank].open) for rank in self.ranks}
 
     def entered(self, rank: int) -> bool:
         """Wait for the login of one node; whether it was let in."""
@@ -49,8 +49,7 @@ class Fleet:
 
     def reach(self) -> dict[int, RemoteError]:
         """Log in wherever it is possible, and leave the other nodes out; their errors, by rank."""
-        if not self._opening:
-            self.open()
+        self.open()
         errors = {rank: future.exception() for rank, future in self._opening.items()}
         self.ranks = tuple(rank for rank, error in errors.items() if error is None)
         return {rank: error for rank, error in errors.items() if isinstance(error, RemoteError)}
@@ -136,8 +135,9 @@ class Fleet:
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def settle(self, timeout: float = 30.0) -> None:
-        """Let go of loose commands and watchers, and wait for all others, so that nothing begins behind our back."""
+    def settle(self, timeout: float) -> None:
+        """Let go of loose commands and watchers, and wait up to `timeout` s for all others; what has not begun never
+        does."""
         self._stop.set()
         self._pending.settle(timeout)
 

@@ -25,13 +25,14 @@ def read(text: str) -> NodeFacts:
     """Facts from the script's output."""
     lines = keyed(text)
     info = json.loads(first(lines, "docker") or "{}")
+    cluster, found = first(lines, "cluster"), ranks(lines)
     return NodeFacts(
         architecture=first(lines, "architecture"),
         home=first(lines, "home") or "/root",
         docker=str(info.get("ServerVersion") or ""),
         docker_error="; ".join(info.get("ServerErrors") or []) or first(lines, "docker_error"),
         gpu_runtime="gpu_runtime" in lines or "nvidia" in (info.get("Runtimes") or {}),
-        gpus=tuple(lines.get("gpu", ())),
+        gpus=tuple(value.partition(", ")[0] for value in lines.get("gpu", ())),
         rdma=tuple(_rdma(lines)),
         rdma_devices=tuple(lines.get("rdma_device", ())),
         interfaces=tuple(tuple(value.split()[:2]) for value in lines.get("interface", ())),  # type: ignore[misc]
@@ -40,7 +41,8 @@ def read(text: str) -> NodeFacts:
         listening=frozenset(int(value, 16) for value in lines.get("listening", ())),
         images=_images(lines),
         proven=_images(lines, container.SELF_TESTED),
-        ranks=ranks(lines),
+        ranks=tuple(one for one in found if one.cluster == cluster or not cluster),
+        others=tuple(one for one in found if cluster and one.cluster != cluster),
     )
 
 
@@ -59,7 +61,7 @@ def first(lines: Lines, key: str) -> str:
 
 
 def ranks(lines: Lines) -> tuple[RunningRank, ...]:
-    """The cluster's containers on a node."""
+    """The containers of clusters on a node."""
     return tuple(_rank(json.loads(value)) for value in lines.get("container", ()))
 
 
@@ -67,7 +69,7 @@ def _images(lines: Lines, tag: str = "") -> tuple[tuple[str, str], ...]:
     """(repository, digest) of each image of the recipe, or of those alone that have a tag; one without a digest was
     built there."""
     found = dict.fromkeys(tuple(value.split()) for value in lines.get("image", ()))
-    pairs = dict.fromkeys(words[:2] for words in found if not tag or words[2:] == (tag,))
+    pairs = dict.fromkeys(words[:2] for words in found if not tag or words[2:3] == (tag,))
     return tuple((name, digest) for name, digest in pairs if digest.startswith("sha256:"))
 
 
@@ -84,13 +86,14 @@ def _rdma(lines: Lines) -> Iterator[Rdma]:
 
 def _port(device: str, port: int, files: Mapping[str, str]) -> Rdma:
     state = files.get("state", "").rpartition(" ")[2]
+    rate = files.get("rate", "")
     indices = [what.removeprefix("gids/") for what in files if what.startswith("gids/")]
     for index in sorted(indices, key=int):
         address = _address(files[f"gids/{index}"])
         if address and files.get(f"gid_attrs/types/{index}") == "RoCE v2":
-            return Rdma(device, port, state, files.get(f"gid_attrs/ndevs/{index}", ""), int(index), address)
+            return Rdma(device, port, state, files.get(f"gid_attrs/ndevs/{index}", ""), int(index), address, rate)
     netdev = next((value for what, value in files.items() if what.startswith("gid_attrs/ndevs/")), "")
-    return Rdma(device, port, state, netdev)
+    return Rdma(device, port, state, netdev, rate=rate)
 
 
 def _address(gid: str) -> str:
@@ -114,4 +117,5 @@ def _rank(found: Any) -> RunningRank:
         out_of_memory=state["OOMKilled"],
         error=state.get("Error", ""),
         started=state["StartedAt"],
+        id=found.get("id", ""),
     )

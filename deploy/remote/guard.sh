@@ -1,9 +1,9 @@
 # Runs a command only while its sender holds the lock of the cluster on this node. Arguments: CLUSTER TOKEN COMMAND...
-# The next holder waits for the lock on `.work`, which the command keeps until it has ended.
+# Whoever comes next, an undoing over a new connection too, waits for `.work`, which a command keeps until it has ended.
 base=$HOME/.cache/sglang-spark/$1 token=$2
 shift 2
 exec 8>>"$base.work" || exit 1
-flock -s -w 60 8 && read -r held _ 2>/dev/null < "$base.fence" && [ "$held" = "$token" ] || {
+flock -x -w 60 8 && read -r held _ 2>/dev/null < "$base.fence" && [ "$held" = "$token" ] || {
   echo "not run: the lock on this node is no longer held by this run" >&2
   exit 75
 }

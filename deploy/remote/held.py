@@ -36,6 +36,7 @@ class HeldLock:
         self._answered, self._ended, self._release = threading.Event(), threading.Event(), threading.Event()
         self._runs, self._fed, self._sent = runs, -BEAT_EVERY, dict[str, float]()
         self._letter, self._confirmed = 0, 0.0
+        self._session, self._first_heard = fleet.sessions[rank], 0.0
         ends = Ends(self._hear, self._release, self._feed)
         self._future = fleet.call(partial(fleet.run, rank, command, ends))
         self._future.add_done_callback(self._over)
@@ -59,6 +60,8 @@ class HeldLock:
             self._confirmed = self._sent.get(line.removeprefix(_BEAT), self._confirmed)
             return
         self._lines.append(line)
+        if len(self._lines) == 2:
+            self._first_heard = time.time()
         self._confirmed = _now()
         if line.startswith(_ENDED) or not self._runs:
             self._ended.set()
@@ -79,7 +82,8 @@ class HeldLock:
         lines = list(self._lines)
         if not lines or not lines[-1].startswith(_ENDED):
             return Result(command, None, "\n".join(lines[1:]), "it broke off" if in_time else "it did not end in time")
-        return Result(command, int(lines[-1].removeprefix(_ENDED)), "\n".join(lines[1:-1]))
+        span = (self._session.opened, self._first_heard)
+        return Result(command, int(lines[-1].removeprefix(_ENDED)), "\n".join(lines[1:-1]), span=span)
 
     def lost(self) -> str:
         """Why the lock may no longer be ours, or empty while it surely is."""

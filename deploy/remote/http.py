@@ -11,6 +11,9 @@ from typing import Any
 from deploy.errors import RemoteError
 from deploy.remote.ssh import Session
 
+UNAUTHORIZED = 401
+OTHER_KEY = "ranks keep the key they started with: give that one, or `down` and `up` with this one (api_key)"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,7 +50,8 @@ class Endpoint:
             response = connection.getresponse()
             if response.status != 200:
                 what = response.read(500).decode(errors="replace")
-                raise RemoteError(f"{path} answered {response.status}: {what}", "see `logs --rank 0`")
+                hint = OTHER_KEY if response.status == UNAUTHORIZED else "see `logs --rank 0`"
+                raise RemoteError(f"{path} answered {response.status}: {what}", hint)
             for line in response:
                 yield line.decode(errors="replace").rstrip("\r\n")
         except (OSError, EOFError, http.client.HTTPException) as error:

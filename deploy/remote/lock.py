@@ -7,7 +7,7 @@ that one has not noticed yet (guard.sh).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +23,10 @@ _GUARD = Path(__file__).with_name("guard.sh")
 
 
 @contextmanager
-def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[Lock]:
+def lock(fleet: Fleet, holder: str, then: Mapping[int, Command] | None = None) -> Iterator[Lock]:
     """Hold the lock of every node of the fleet. Raises RemoteError where a login failed, LockedError.
 
-    `then` runs on each node as soon as its own lock is held, with no input and in the same round trip.
+    `then`, a command a node, runs as soon as its own lock is held, with no input and in the same round trip.
     """
     locks = Lock(fleet, holder, then)
     try:
@@ -39,10 +39,11 @@ def lock(fleet: Fleet, holder: str, then: Command | None = None) -> Iterator[Loc
 class Lock:
     """The locks of all nodes of a fleet. While they are held, nodes refuse commands from whoever lost theirs."""
 
-    def __init__(self, fleet: Fleet, holder: str, then: Command | None) -> None:
-        self._fleet, self._holder, self._then = fleet, holder, then
+    def __init__(self, fleet: Fleet, holder: str, then: Mapping[int, Command] | None) -> None:
+        self._fleet, self._holder, self._then = fleet, holder, then or {}
         self._token = secrets.token_hex(8)
-        self._held = {rank: self._begin(rank, then) for rank in fleet.ranks}
+        fleet.open()
+        self._held = {rank: self._begin(rank, self._then.get(rank)) for rank in fleet.ranks}
 
     def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:
         name = (self._fleet.name, self._token, str(held.PATIENCE), again, self._holder)
@@ -70,8 +71,7 @@ class Lock:
     @property
     def results(self) -> dict[int, Result]:
         """How `then` ended on each node."""
-        then = self._then
-        return {rank: one.result(then) for rank, one in self._held.items()} if then else {}
+        return {rank: self._held[rank].result(then) for rank, then in self._then.items()}
 
     def lost(self) -> dict[int, str]:
         """The nodes whose lock is no longer ours, and why; they may be another's by now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import paramiko
 
 from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
-from deploy.errors import RemoteError
+from deploy.errors import HostKeyError, RemoteError
 from deploy.remote.exchange import Ends, Exchange
 from deploy.remote.liveness import SILENCE, Liveness
 
@@ -31,6 +32,7 @@ class Session:
         self._connection: Any = None
         self._liveness: Liveness | None = None
         self.closed = threading.Event()
+        self.opened = 0.0
 
     def open(self) -> None:
         """Log in; also anew, after the connection broke. Raises RemoteError that says what to do."""
@@ -42,6 +44,7 @@ class Session:
         except Exception as error:
             connection.client.close()
             raise _translated(self.node, error) from None
+        self.opened = time.time()
         if self.closed.is_set():
             self._drop()
 
@@ -129,11 +132,7 @@ def _connection(node: Node, ssh: Ssh) -> Any:
     connection = fabric.Connection(
         node.host, user=ssh.user, port=node.port or ssh.port, connect_timeout=ssh.connect_timeout, connect_kwargs=keys
     )
-    # Fabric trusts unknown hosts unless it is told not to.
-    known = Path(ssh.known_hosts).expanduser()
-    if known.exists():
-        connection.client.load_host_keys(str(known))
-    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    _hold_to_known_hosts(connection, Path(ssh.known_hosts).expanduser())
     return connection
 
 
@@ -141,14 +140,24 @@ def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def _hold_to_known_hosts(connection: Any, known: Path) -> None:
+    """Fabric trusts unknown hosts unless it is told not to, the jump hosts of ~/.ssh/config (ProxyJump) among them."""
+    while isinstance(connection, fabric.Connection):
+        if known.exists():
+            connection.client.load_host_keys(str(known))
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection = connection.gateway
+
+
 def _translated(node: Node, error: Exception) -> RemoteError:
     """What a failed login means, and what mends it."""
     text = _text(error)
     if isinstance(error, paramiko.BadHostKeyException):
-        what, hint = "its host key is not the one in known_hosts", "find out why before you remove the old key"
-    elif "not found in known_hosts" in text:
-        what, hint = "its host key is not in known_hosts", f"log in once with `ssh {node.host}` and compare the key"
-    elif isinstance(error, paramiko.AuthenticationException):
+        return HostKeyError("its host key is not the one in known_hosts", "find out why before you remove the old key")
+    if "not found in known_hosts" in text:
+        hint = f"log in once with `ssh {node.host}` and compare the key"
+        return HostKeyError("its host key is not in known_hosts", hint)
+    if isinstance(error, paramiko.AuthenticationException):
         what, hint = f"login refused ({text.rstrip('.')})", "check ssh.user and ssh.identity; the key must be allowed"
     elif isinstance(error, FileNotFoundError):
         what, hint = f"{error.filename}: no such file", "check ssh.identity"

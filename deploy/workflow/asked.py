@@ -16,7 +16,7 @@ from deploy.launch.flags import FlagTable
 from deploy.launch.tables import table_for, versions
 from deploy.patchset import added_choices
 
-NOT_SET = "{} is not set in your shell"
+NOT_SET = "{0} is not set in your shell: `read -rs {0}; export {0}` sets it unseen"
 KEY = re.compile(r"[!-~]+")
 """What goes through an HTTP header as it is."""
 ROOT = File(__file__).resolve().parents[2]

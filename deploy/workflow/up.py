@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,17 +13,15 @@ from deploy.cluster.spec import Cluster
 from deploy.command import Result
 from deploy.errors import DeployError, NotReadyError
 from deploy.event import Event, Note, Progress
-from deploy.launch import fit, plan
-from deploy.launch.exposure import exposure
-from deploy.launch.finding import shared, with_cure
+from deploy.launch import plan
+from deploy.launch.finding import shared
 from deploy.launch.gang import verdict
 from deploy.launch.node import NodeFacts, assumed_spark
 from deploy.launch.plan import Plan, Step
 from deploy.launch.pulse import Pulse, Silent
 from deploy.launch.selftest import judge
 from deploy.launch.takedown import halt, takedown
-from deploy.remote import facts as probe
-from deploy.remote import pulse
+from deploy.remote import pulse, survey
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import Lock, lock
 from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
@@ -32,6 +30,9 @@ from deploy.workflow.ready import wait_until_ready
 from deploy.workflow.undo import told, undo
 
 START = "start"
+UNDER_WAY = 3.0
+"""Seconds for commands to reach their node before they are undone there, where they are then waited for."""
+SELF_TEST_ENDS = 30.0
 ASSUMED_DIGEST = "sha256:" + "0" * 64
 
 
@@ -56,13 +57,12 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
         lookout = Lookout(fleet, cluster)
         gated = fleet.call(lambda: _gated(cluster))
         # Each node goes from login to lock to facts at its own pace.
-        with lock(fleet, options.holder, then=probe.command(cluster.name, wanted.recipe)) as held:
+        with lock(fleet, options.holder, then=survey.commands(cluster, wanted.recipe)) as held:
             for what in gated.result():
                 yield Note(f"allowed by image.allow: {what}", "warning")
-            seen = understood(fleet, cluster, held.results)
+            seen = yield from _admitted(fleet, cluster, held.results)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
-            yield from _exposed(cluster, seen)
             lookout.held = held
             keyed = replace(options, key=api_key(document, environ))
             yield from _launch(lookout, held, todo, keyed)
@@ -75,32 +75,29 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
     if offline:
         assumed = [assumed_spark(node.fabric) for node in cluster.nodes]
         return plan.up(cluster, f"{cluster.image.repository}@{ASSUMED_DIGEST}", assumed, hidden)
+    from deploy.workflow.doctor import admitted
+
     with closing(Fleet(cluster)) as fleet:
         fleet.connect()
         wanted = wanted_image(cluster.image)
-        results = fleet.each(dict.fromkeys(fleet.ranks, probe.command(cluster.name, wanted.recipe)))
-        seen = understood(fleet, cluster, results)
+        seen, _ = admitted(fleet, cluster, fleet.each(survey.commands(cluster, wanted.recipe)))
         return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
 
 
 def _gated(cluster: Cluster) -> tuple[str, ...]:
-    """The gate, imported while the nodes are logged in to: a start costs little more than its calls."""
+    """The gate, imported with the checks while the nodes are logged in to: a start costs little more than its calls."""
+    from deploy.workflow import doctor  # noqa: F401
     from deploy.workflow.gate import gate
 
     return gate(cluster, ROOT)
 
 
-def understood(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> list[NodeFacts]:
-    """Facts of every node. Raises one RemoteError with every node that cannot run its rank."""
-    failed = {rank: f"no facts: {result.tail(2)}" for rank, result in results.items() if not result.ok}
-    if failed:
-        raise fleet.error(failed, "the node must have a POSIX shell and iproute2")
-    seen = [probe.read(results[rank].stdout) for rank in sorted(results)]
-    unfit: dict[int, str] = {}
-    for rank, what in fit.problems(cluster, seen):
-        unfit[rank] = f"{unfit[rank]}; {what}" if rank in unfit else what
-    if unfit:
-        raise fleet.error(unfit, "nothing was started; mend these and run `up` again")
+def _admitted(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> Generator[Event, None, list[NodeFacts]]:
+    """Facts of nodes that passed every check of `doctor`; warnings are told. Raises RemoteError."""
+    from deploy.workflow.doctor import admitted, told
+
+    seen, warnings = admitted(fleet, cluster, results)
+    yield from told(fleet, warnings)
     return seen
 
 
@@ -125,6 +122,7 @@ def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Itera
         if not lookout.begun:
             raise
         yield Note(f"{lookout.told() or 'not ready'}; taking every rank down, and keeping their logs", "warning")
+        lookout.fleet.settle(UNDER_WAY)
         raise _halted(lookout, held, error) from None
     except GeneratorExit:
         # Nobody listens any more.
@@ -160,7 +158,7 @@ def _withdrawn(lookout: Lookout, held: Lock, error: BaseException) -> Iterator[E
 
 def _removed(lookout: Lookout, held: Lock) -> str:
     """End what is under way, and remove what was begun; lines about nodes where something may be left."""
-    lookout.fleet.settle()
+    lookout.fleet.settle(UNDER_WAY if lookout.begun else SELF_TEST_ENDS)
     if not lookout.begun:
         return ""
     return told(lookout.fleet, undo(lookout.fleet, held, takedown(lookout.cluster.name, grace=0)).left)
@@ -189,12 +187,6 @@ def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event
     from deploy.workflow.probe import prove
 
     return prove(fleet, cluster, key)
-
-
-def _exposed(cluster: Cluster, seen: list[NodeFacts]) -> Iterator[Event]:
-    found = exposure(cluster, seen[0].interfaces)
-    if found:
-        yield Note(with_cure(found), found.level)
 
 
 def _step(lookout: Lookout, step: Step) -> Iterator[Event]:

@@ -26,12 +26,17 @@ class Launch:
     port: int
 
 
-def flags(rank: int, model: Path) -> dict[str, str]:
+def port(rank: int, address: str = "") -> int:
+    """A rank's HTTP port: its own where all ranks share one address."""
+    return FIRST_PORT if address else FIRST_PORT + rank
+
+
+def flags(rank: int, model: Path, address: str = "") -> dict[str, str]:
     """Flags that replace `up`'s own, each for a reason of this host or of the tiny model."""
     return {
         # addresses, ports, model
-        "--host": "127.0.0.1",
-        "--port": str(FIRST_PORT + rank),
+        "--host": address or "127.0.0.1",
+        "--port": str(port(rank, address)),
         "--dist-init-addr": RENDEZVOUS,
         "--model-path": str(model),
         # no weights exist; the tiny model's own length; four ranks share a host with other work
@@ -67,13 +72,16 @@ def environment(rank: int, site: Path) -> dict[str, str]:
     }
 
 
-def adapted(rank: Mapping[str, object], python: str, site: Path, model: Path) -> Launch:
-    """The launch on this host of one rank of `{"rank": 0, "argv": [...], "env": {...}}`."""
+def adapted(rank: Mapping[str, object], python: str, site: Path, model: Path, address: str = "") -> Launch:
+    """The launch on this host of one rank of `{"rank": 0, "argv": [...], "env": {...}}`.
+
+    `address` is the loopback address that the rank has for itself, where it has one.
+    """
     number = int(str(rank["rank"]))
-    argv = replaced(server_flags([str(word) for word in rank["argv"]]), flags(number, model))  # type: ignore[attr-defined]
+    argv = replaced(server_flags([str(word) for word in rank["argv"]]), flags(number, model, address))  # type: ignore[attr-defined]
     env = {str(name): str(value) for name, value in rank["env"].items() if name not in DROPPED_ENV}  # type: ignore[attr-defined]
     words = (python, "-m", "sglang.launch_server", *argv)
-    return Launch(number, words, env | environment(number, site), FIRST_PORT + number)
+    return Launch(number, words, env | environment(number, site), port(number, address))
 
 
 def server_flags(argv: Sequence[str]) -> list[str]:

@@ -22,14 +22,14 @@ LEFT_OUT = (
 LIMIT = 55 * 2**20
 
 
-def download(wheels: Path) -> None:
+def download(wheels: Path, pins: Path = HERE / "requirements.txt") -> None:
     """Fetch every pinned wheel for the GPU machine's Python, whatever this machine runs."""
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in GLIBC]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "any"]
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", "3.12", "--implementation", "cp"]
     command += [word for name in platforms for word in ("--platform", name)]
-    subprocess.run([*command, "--dest", str(wheels), "-r", str(HERE / "requirements.txt")], check=True)
+    subprocess.run([*command, "--dest", str(wheels), "-r", str(pins)], check=True)
 
 
 def wanted(wheel: str, path: str) -> bool:
@@ -50,11 +50,11 @@ def unpack(wheels: Path, site: Path) -> None:
             archive.extractall(site, [name for name in archive.namelist() if wanted(wheel.name, name)])
 
 
-def compress(site: Path, archive: Path) -> None:
+def compress(site: Path, archive: Path, *how: str) -> None:
     """Write the folder as tar.xz, on all cores."""
     with archive.open("wb") as out:
         tar = subprocess.Popen(["tar", "-C", str(site), "-cf", "-", "."], stdout=subprocess.PIPE)
-        subprocess.run(["xz", "-T0", "-4"], stdin=tar.stdout, stdout=out, check=True)
+        subprocess.run(["xz", "-T0", *(how or ("-4",))], stdin=tar.stdout, stdout=out, check=True)
         if tar.wait():
             sys.exit("tar failed")
 

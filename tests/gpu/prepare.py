@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +67,15 @@ def unpack(archive: Path, site: Path) -> None:
     check.write_text("def dep_version_check(*names, **hints):\n    return None\n")
 
 
-def make_model(folder: Path) -> None:
-    """Write the config, a byte-level tokenizer and a chat template."""
+def make_model(folder: Path, tokenizer: Callable[[], Any] | None = None) -> None:
+    """Write the config, a tokenizer (by default a byte-level one) and a chat template."""
     folder.mkdir(parents=True, exist_ok=True)
-    make_tokenizer().save(str(folder / "tokenizer.json"))
-    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[0], "pad_token": SPECIAL[0]}
+    (tokenizer or make_tokenizer)().save(str(folder / "tokenizer.json"))
+    tokens = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[0], "pad_token": SPECIAL[0]}
     files = {
         "config.json": CONFIG,
         "generation_config.json": {"eos_token_id": 0},
-        "tokenizer_config.json": tokenizer | {"chat_template": TEMPLATE},
+        "tokenizer_config.json": tokens | {"chat_template": TEMPLATE},
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1))
@@ -96,4 +98,21 @@ def make_tokenizer() -> Any:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=list(SPECIAL), initial_alphabet=alphabet)
     tokenizer.train_from_iterator(["hello world, four sparks make one server"] * 50, trainer)
+    return tokenizer
+
+
+def make_words() -> Any:
+    """A tokenizer whose every token is a long word: whatever a model without sense says is text, and no tool call.
+
+    Such a model soon says one token, or a few, over and over; it is not the text that is put to the test with it.
+    """
+    # on the GPU machine only
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    size = int(str(CONFIG["vocab_size"]))
+    words = [SPECIAL[0], "<|unknown|>", *(sha512(bytes([n % 256, n // 256])).hexdigest() for n in range(2, size))]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=words[1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([words[0]])
     return tokenizer

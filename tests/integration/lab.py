@@ -20,6 +20,7 @@ import yaml
 
 from deploy.cluster.load import load
 from deploy.command import Command
+from deploy.lab.clusterfile import ENOUGH, FEW
 from deploy.lab.layout import FOLDER_LABEL
 from deploy.remote.execute import Fleet
 
@@ -49,6 +50,8 @@ class Lab:
         """A cluster.yaml on the first nodes; `environment`, `server` and the like as in the file."""
         text = yaml.safe_load(Path(self.file).read_text())
         text["nodes"] = text["nodes"][:nodes]
+        if nodes < ENOUGH:
+            text["doctor"] = FEW
         for key, value in more.items():
             text[key] = {**text[key], **value} if isinstance(text.get(key), dict) else value
         file = self.folder / f"cluster-{nodes}-{abs(hash(json.dumps(more, sort_keys=True)))}.yaml"
@@ -73,12 +76,14 @@ class Lab:
 
     def sh(self, rank: int, script: str) -> str:
         """Run a script on a node, as the SSH user."""
+        self.fleet.revive((rank,), 10)
         done = self.fleet.each({rank: Command(("sh", "-c", script))})[rank]
         return done.stdout + done.stderr
 
     def containers(self) -> list[str]:
         """Every container of every node, with its state."""
         script = "docker ps -a --format '{{.Names}} {{.State}}'"
+        self.fleet.revive(self.fleet.ranks, 10)
         found = self.fleet.each(dict.fromkeys(self.fleet.ranks, Command(("sh", "-c", script))))
         return [line for result in found.values() for line in result.stdout.splitlines()]
 
@@ -126,15 +131,21 @@ def _in_use(lab: Path) -> bool:
     return False
 
 
-def interrupt_at(process: subprocess.Popen[str], mark: str, delay: float = 0.0) -> tuple[int, str]:
-    """Read what a command says until `mark`, then send Ctrl-C; its exit code and all that it said."""
+def read_until(process: subprocess.Popen[str], mark: str) -> str:
+    """What a command says on stderr up to the line with `mark`."""
     assert process.stderr is not None
     said = []
     for line in process.stderr:
         said.append(line)
         if mark in line:
-            time.sleep(delay)
-            process.send_signal(signal.SIGINT)
-            break
+            return "".join(said)
+    raise AssertionError(f"it ended without {mark!r}: {''.join(said)}")
+
+
+def interrupt_at(process: subprocess.Popen[str], mark: str, delay: float = 0.0) -> tuple[int, str]:
+    """Read what a command says until `mark`, then send Ctrl-C; its exit code and all that it said."""
+    said = read_until(process, mark)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=90)
-    return process.returncode, "".join(said) + err + out
+    return process.returncode, said + err + out

@@ -69,7 +69,7 @@ def test_a_missing_key_file_is_named(light: Hosts) -> None:
 def test_a_node_without_docker_is_told_in_docker_s_words(light: Hosts) -> None:
     light.hosts[2].fail("info", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
     text = refused(light, str(light.cluster_yaml(4)))
-    assert "127.0.1.3: Docker does not answer: Cannot connect to the Docker daemon" in text
+    assert "127.0.1.3: docker.engine: Docker does not answer: Cannot connect to the Docker daemon" in text
 
 
 def test_a_wrong_architecture_is_told(light: Hosts) -> None:
@@ -79,7 +79,7 @@ def test_a_wrong_architecture_is_told(light: Hosts) -> None:
 
 def test_an_address_that_the_node_does_not_have_is_told(light: Hosts) -> None:
     text = refused(light, changed(light, "fabric: 127.0.1.4", "fabric: 127.0.9.9"))
-    assert "127.0.1.4: has no interface with the fabric address 127.0.9.9" in text
+    assert "fabric.address: has no interface with the fabric address 127.0.9.9" in text
 
 
 def test_a_port_in_use_is_told_by_its_key(light: Hosts) -> None:

@@ -12,9 +12,16 @@ import pytest
 
 from deploy.lab.faults import cause
 from deploy.lab.host import Host
-from tests.integration.lab import Lab, interrupt_at
+from tests.integration.lab import Lab, interrupt_at, read_until
 
-MARKER = "marker-7c1f9e-secret"
+MARKER, KEY = "marker-7c1f9e-secret", "marker-7c1f9e-key"
+SECRETS = "/root/.cache/sglang-spark/lab.secrets.env"
+PLACES = {
+    "docker inspect": "docker inspect $(docker ps -aq)",
+    "arguments of processes": "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
+    "the engine's and sshd's logs": "cat /var/log/*.log",
+    "docker's files": "cat /var/lib/docker/containers/*/*",
+}
 
 
 @pytest.mark.parametrize(("when", "least"), [("start:2:3", 0.0), ("after:8:2:3", 8.0)])
@@ -40,6 +47,43 @@ def test_a_gang_that_is_not_ready_in_time_is_taken_down(lab: Lab) -> None:
     done = lab.run("up", "--timeout", "12", "--nodes", file)
     assert done.returncode == 5, done.stderr
     assert "not ready in time" in done.stderr
+    assert {line.split()[1] for line in lab.containers()} == {"exited"}
+
+
+@pytest.mark.parametrize(("mark", "code"), [("pull: ", 4), ("25 %", 5)])
+def test_a_node_that_is_cut_off_is_noticed_and_the_others_are_down(lab: Lab, mark: str, code: int) -> None:
+    if mark == "pull: ":
+        lab.sh(1, "docker rmi -f $(docker images -q)")
+    process = lab.start("up", "--nodes", lab.cluster(3, environment={"STANDIN_LOAD_SECONDS": "60"}))
+    try:
+        read_until(process, mark)
+        cause(Host(), lab.folder, "cut", 1)
+        began = time.monotonic()
+        said = read_until(process, "is lost: ")
+        noticed = time.monotonic() - began
+        while any("rank" in lab.sh(rank, "docker ps --format '{{.Names}}'") for rank in (0, 2)):
+            assert time.monotonic() - began < 60
+        down = time.monotonic() - began
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        cause(Host(), lab.folder, "heal", 1)
+    assert process.returncode == code, said + err
+    assert "the node has not answered for 8 s" in said + err
+    assert noticed < 15
+    assert down < noticed + 10
+
+
+def test_a_paused_rank_ends_the_launch(lab: Lab) -> None:
+    process = lab.start("up", "--nodes", lab.cluster(2, environment={"STANDIN_LOAD_SECONDS": "60"}))
+    read_until(process, "25 %")
+    lab.sh(1, "docker pause sglang-spark-lab-rank1")
+    began = time.monotonic()
+    read_until(process, "is lost: ")
+    assert time.monotonic() - began < 3
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "rank 1 is lost: its container is paused" in err
     assert {line.split()[1] for line in lab.containers()} == {"exited"}
 
 
@@ -92,26 +136,56 @@ def _told(lab: Lab, file: str) -> tuple[int, str, str]:
 
 
 def test_secrets_reach_the_server_and_appear_nowhere_else(lab: Lab) -> None:
-    file = lab.cluster(2, secrets=["HF_TOKEN"])
-    plan = lab.good("up", "--dry-run", "--nodes", file, HF_TOKEN=MARKER)
-    up = lab.good("up", "--json", "--nodes", file, HF_TOKEN=MARKER)
+    file = lab.cluster(2, secrets=["HF_TOKEN"], api_key="API_KEY")
+    environ = {"HF_TOKEN": MARKER, "API_KEY": KEY}
+    plan = lab.good("up", "--dry-run", "--nodes", file, **environ)
+    up = lab.good("up", "--json", "--nodes", file, **environ)
+    assert "the API asks for the key in API_KEY" in up.stdout
     seen = {
         "the plan": plan.stdout + plan.stderr,
         "what up says": up.stdout + up.stderr,
         "status": lab.good("status", "--json", "--nodes", file).stdout,
         "logs": lab.good("logs", "--nodes", file).stdout,
-        "docker inspect": lab.sh(1, "docker inspect $(docker ps -aq)"),
-        "arguments of processes": lab.sh(1, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"),
-        "the engine's and sshd's logs": lab.sh(1, "cat /var/log/*.log"),
+        **{f"{what} of rank {rank}": lab.sh(rank, script) for rank in (0, 1) for what, script in PLACES.items()},
     }
-    assert [place for place, text in seen.items() if MARKER in text] == []
+    assert [place for place, text in seen.items() if MARKER in text or KEY in text] == []
     assert all(seen.values())
-    server = "docker exec sglang-spark-lab-rank1 sh -c 'cat /proc/[0-9]*/environ' | tr '\\0' '\\n' | grep -c ^HF_TOKEN="
-    assert int(lab.sh(1, server)) >= 1
-    mode = "stat -c %a /root/.cache/sglang-spark/lab.secrets.env"
-    assert lab.sh(1, mode).strip() == "600"
+    for rank, secrets, keys in ((0, 1, 1), (1, 1, 0)):
+        assert [lab.sh(rank, f"grep -c {mark} {SECRETS}").strip() for mark in (MARKER, KEY)] == [
+            f"{secrets}",
+            f"{keys}",
+        ]
+        environs = lab.sh(rank, "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
+        assert MARKER in environs
+        assert KEY not in environs
+        assert lab.sh(rank, f"stat -c %a {SECRETS}").strip() == "600"
+        assert "Permission denied" in lab.sh(rank, f"setpriv --reuid 65534 --clear-groups cat {SECRETS}")
+    lab.good("ask", "hello", "--nodes", file, **environ)
+    for wrong in ({"API_KEY": "another"}, {}):
+        done = lab.run("ask", "hello", "--nodes", file, environ=lab.environ(**wrong))
+        assert "answered 401" in done.stderr if wrong else "API_KEY is not set in your shell" in done.stderr
+    # What is running keeps its key; an `up` with another one says so and leaves it alone.
+    done = lab.run("up", "--nodes", file, environ=lab.environ(HF_TOKEN=MARKER, API_KEY="another"))
+    assert (done.returncode, "does not take the key in API_KEY" in done.stderr) == (5, True)
     lab.good("down", "--nodes", file)
-    assert "No such file" in lab.sh(1, mode)
+    assert "No such file" in lab.sh(0, f"stat {SECRETS}")
+
+
+def test_a_rank_has_few_rights_and_they_suffice(lab: Lab) -> None:
+    file = lab.cluster(1, mounts={"compile": "/srv/compile"})
+    lab.sh(0, "mkdir -p /srv/compile && chmod 700 /srv/compile && chown 1000:1000 /srv/compile")
+    lab.good("up", "--nodes", file)
+    rank = "sglang-spark-lab-rank0"
+    within = (
+        "grep -h -e CapEff -e CapBnd -e NoNewPrivs /proc/1/status; mkdir $TRITON_CACHE_DIR && ls -d $TRITON_CACHE_DIR"
+    )
+    found = lab.sh(0, f"docker exec {rank} sh -c '{within}'").split()
+    assert found[1::2][:3] == ["0000000000000002", "0000000000000002", "1"]
+    assert found[-1] == "/var/cache/sglang-spark/triton"
+    rights = "{{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.Init}}"
+    assert lab.sh(0, f"docker inspect --format '{rights}' {rank}").strip() == "false [ALL] [DAC_OVERRIDE] true"
+    lab.sh(0, f"docker stop --time 20 {rank}")
+    assert "Gracefully exiting" in lab.sh(0, f"docker logs {rank} 2>&1")
 
 
 def test_a_secret_is_in_no_exception(lab: Lab) -> None:

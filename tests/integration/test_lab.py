@@ -181,7 +181,7 @@ def test_a_slow_node_sends_no_faster_than_it_is_told(lab: Layout) -> None:
         assert len(ssh(lab, 1, "head -c 500000 /dev/zero").stdout) == 500_000
         return time.monotonic() - began
 
-    faults.cause(Host(), lab.folder, "slow", 1, "2mbit")
+    faults.cause(Host(), lab.folder, "slow", 1, faults.Strength("2mbit"))
     try:
         assert seconds() > 1.2
     finally:

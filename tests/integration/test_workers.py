@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def asked(*requests: str, timeout: float = 30.0, workers: int = 2) -> list[Answe
     """Answers in the order of the requests."""
     found = dict(answers(list(requests), setting(timeout), workers))  # type: ignore[arg-type]
     return [found[job] for job in range(len(requests))]
+
+
+def left(before: set[str]) -> set[str]:
+    """What is there beyond `before`; a process that was killed may take a moment to go."""
+    end = time.monotonic() + 5
+    while (more := children() - before) and time.monotonic() < end:
+        time.sleep(0.05)
+    return more
 
 
 def children() -> set[str]:
@@ -80,7 +89,7 @@ def test_a_hang_ends_at_its_time_with_what_it_had_started() -> None:
     found = asked("hang", "a", "b", timeout=1.0)
     assert found[0]["error"] == "not compiled within 1 seconds"
     assert [one.get("echo") for one in found[1:]] == ["a", "b"]
-    assert children() == before
+    assert not left(before)
 
 
 def test_an_answer_in_parts_is_put_together() -> None:
@@ -94,7 +103,7 @@ def test_an_interruption_leaves_no_process() -> None:
     assert children() > before
     with pytest.raises(KeyboardInterrupt):
         work.throw(KeyboardInterrupt())
-    assert children() == before
+    assert not left(before)
 
 
 def test_a_worker_reads_nothing_of_the_users_that_changes_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

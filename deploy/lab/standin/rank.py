@@ -22,6 +22,7 @@ from .tables import TablePairError, check_pair, look_up
 
 LARGEST_GRAPH = 512
 GRACE_POLL = 5.0
+HELD_POLL = 0.1
 # Seen on the real engine: of the 5 s between the loss and rank 0's end, its scheduler lives 2.
 SCHEDULER_GOES = 0.4
 
@@ -115,7 +116,11 @@ class Rank:
         return there[0] if there else None
 
     def reach(self, phase: str) -> None:
-        """Play the fault that was ordered for this phase."""
+        """Wait as long as the rank is held at this phase, then play the fault that was ordered for it."""
+        while self.settings.hold and held(Path(self.settings.hold)) == phase:
+            time.sleep(HELD_POLL)
+        if self.gang.silent:  # a hang that was ordered while it started
+            threading.Event().wait()
         if self.settings.die and self.settings.die.phase == phase:
             self.die(self.settings.die)
         if self.settings.hang and self.settings.hang.phase == phase:
@@ -163,6 +168,14 @@ class Rank:
         """Say how many requests are left; True when it is time to go."""
         self.log.main(f"Gracefully exiting... Remaining number of requests {remaining}.")
         return remaining == 0
+
+
+def held(file: Path) -> str:
+    """The phase that the file names; empty where it is not there."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def kill_itself() -> None:

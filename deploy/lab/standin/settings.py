@@ -7,6 +7,7 @@ STANDIN_THINK              1: thinks before every answer, also where the request
 STANDIN_PARSER             reads calls with this parser of the tree in place of the flags' own; none: reads no call
 STANDIN_DIE_AT             PHASE[:RANK][:EXIT CODE] or after:SECONDS[:RANK][:EXIT CODE]; every rank, code 1
 STANDIN_HANG_AT            PHASE[:RANK] or after:SECONDS[:RANK]; lives on and does nothing more with the others
+STANDIN_HOLD               a file: while it is there, the rank waits at the phase that it names
 STANDIN_HEALTH_TIMEOUT     seconds until /health says 503 when the ranks do not answer (20)
 STANDIN_DEATH_SECONDS      between rank 0's noticing a lost rank and its end (5)
 STANDIN_DEVICE             the GPU's name in kernel tables (NVIDIA_GB10)
@@ -52,6 +53,7 @@ class Settings:
     parser: str = ""
     die: Fault | None = None
     hang: Fault | None = None
+    hold: str = ""
     health_timeout: float = 20
     death_seconds: float = 5
     device: str = "NVIDIA_GB10"
@@ -80,6 +82,7 @@ def settings(environ: Mapping[str, str], rank: int) -> Settings:
         parser=environ.get("STANDIN_PARSER", ""),
         die=fault(environ.get("STANDIN_DIE_AT", ""), rank),
         hang=fault(environ.get("STANDIN_HANG_AT", ""), rank),
+        hold=environ.get("STANDIN_HOLD", ""),
         health_timeout=number("HEALTH_TIMEOUT", 20),
         death_seconds=number("DEATH_SECONDS", 5),
         device=environ.get("STANDIN_DEVICE", "NVIDIA_GB10"),

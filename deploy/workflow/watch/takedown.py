@@ -55,7 +55,7 @@ def take_down(post: Post, scene: Scene, ranks: Iterable[int]) -> Generator[Event
         with closing(Fleet(post.cluster, wanted)) as fleet:
             fleet.open()
             try:
-                with lock(fleet, post.holder, then=halt(post.cluster.name)) as held:
+                with lock(fleet, post.holder, then=dict.fromkeys(wanted, halt(post.cluster.name))) as held:
                     before = held.results
                     yield told("down", _told(post, before))
                     return Down({**lost, **_gathered(post, fleet, scene, before)})

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
-from deploy.cluster.load import load
-from deploy.launch import fit
-from deploy.launch.node import NodeFacts, Rdma, RunningRank
+from deploy.launch.node import Rdma, RunningRank
 from deploy.remote.facts import command, read
-from tests.unit.launch.samples import GOLDEN, spark, sparks
+from tests.unit.launch.samples import spark
 
+RATE = "200 Gb/sec (4X HDR)"
 CONTAINER = {
     "name": "/sglang-spark-lab-rank2",
     "labels": {
@@ -33,12 +31,14 @@ CONTAINER = {
 def test_the_fabric_address_leads_to_device_port_and_roce_v2_index() -> None:
     node = spark("192.168.101.12")
     assert node.interface("192.168.101.12") == "enp1s0f0np0"
-    assert node.rdma_for("192.168.101.12") == (Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, "192.168.101.12"),)
+    assert node.rdma_for("192.168.101.12") == (
+        Rdma("rocep1s0f0", 1, "ACTIVE", "enp1s0f0np0", 3, "192.168.101.12", RATE),
+    )
     assert node.rdma_for("192.168.101.13") == ()
 
 
 def test_a_port_that_is_down_is_known_but_not_used() -> None:
-    assert Rdma("rocep1s0f1", 1, "DOWN", "enp1s0f1np1") in spark().rdma
+    assert Rdma("rocep1s0f1", 1, "DOWN", "enp1s0f1np1", rate="40 Gb/sec (4X QDR)") in spark().rdma
 
 
 def test_sizes_are_bytes_and_ports_are_numbers() -> None:
@@ -66,7 +66,7 @@ def test_images_of_the_recipe_are_known_by_digest() -> None:
 
 def test_an_image_has_proven_itself_under_the_tag_that_says_so() -> None:
     listed = (
-        "image a/b sha256:11 <none>\nimage a/b sha256:22 self-tested\nimage a/b sha256:22 0.5.4-abc\n"
+        "image a/b sha256:11 <none> 34.5GB\nimage a/b sha256:22 self-tested 34.5GB\nimage a/b sha256:22 0.5.4-abc\n"
         "image c/d sha256:33 not-self-tested\nimage a/b <none> self-tested"
     )
     assert read(listed).images == (("a/b", "sha256:11"), ("a/b", "sha256:22"), ("c/d", "sha256:33"))
@@ -86,34 +86,3 @@ def test_the_script_s_arguments_are_words() -> None:
     one = command("lab", "a b; rm -rf /")
     assert one.argv[-3:] == ("sh", "lab", "a b; rm -rf /")
     assert str(one).endswith("sh lab 'a b; rm -rf /'")
-
-
-def problems(**changes: object) -> list[str]:
-    cluster = load(GOLDEN / "four-sparks" / "cluster.yaml").cluster
-    facts: list[NodeFacts] = sparks(cluster)
-    facts[0] = replace(facts[0], **changes)  # type: ignore[arg-type]
-    return [f"{rank}: {what}" for rank, what in fit.problems(cluster, facts)]
-
-
-def test_good_nodes_have_no_problems() -> None:
-    assert problems() == []
-
-
-def test_each_misfit_is_told() -> None:
-    assert problems(architecture="x86_64") == ["0: is amd64, but image.platform is linux/arm64"]
-    assert problems(docker="", docker_error="no daemon") == ["0: Docker does not answer: no daemon"]
-    assert problems(gpu_runtime=False) == ["0: has no NVIDIA container runtime (nvidia-container-toolkit)"]
-    assert problems(gpus=()) == ["0: has 0 GPUs, but its rank needs 1"]
-    assert "no interface with the fabric address 192.168.101.11" in problems(interfaces=(("lo", "127.0.0.1"),))[0]
-
-
-def test_busy_ports_are_told_by_their_key() -> None:
-    assert problems(listening=frozenset({30000, 50000})) == [
-        "0: port 30000 (server.port) is in use by another program",
-        "0: port 50000 (rendezvous_port) is in use by another program",
-    ]
-
-
-def test_the_port_of_one_s_own_running_rank_is_no_problem() -> None:
-    rank = RunningRank("sglang-spark-four-sparks-rank0", 0, "four-sparks", "d", "l", "running", "")
-    assert problems(listening=frozenset({30000}), ranks=(rank,)) == []
