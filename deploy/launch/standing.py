@@ -150,7 +150,9 @@ def _none_runs(alone: Sequence[Standing], seen: Sequence[Seen], holder: str) -> 
     ranks = range(len(alone))
     unknown = [rank for rank in ranks if alone[rank].state == "unknown"]
     if unknown:
-        return Standing("unknown", "", _named(alone, unknown))
+        ended = [rank for rank in ranks if rank not in unknown]
+        also = f"; {_ends(alone, seen, ended)}" if ended else ""
+        return Standing("unknown", "", _named(alone, unknown) + also)
     if _coming(ranks, seen, holder):
         return Standing("loading", "", "no rank has been started yet")
     if not any(_container(one) for one in seen):

@@ -97,6 +97,11 @@ def test_of_several_dead_ranks_the_first_is_named_by_the_clock_of_its_own_node()
     assert found.whole.why == "rank 2 ended first; ranks 2, 3, 1: exit code 9"
 
 
+def test_an_unknown_rank_does_not_hide_how_the_others_ended() -> None:
+    found = told(gang(away(0), *(node(rank, "exited", exit_code=9) for rank in (1, 2, 3))))
+    assert found.whole.why.endswith("no route to host; rank 1 ended first; ranks 1, 2, 3: exit code 9")
+
+
 def test_a_start_shows_how_far_it_is_and_since_when() -> None:
     lines = tuple(
         LogLine(NOW - 200 + 10 * at, text)
