@@ -48,6 +48,7 @@ missing_packages() {
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
   [ "${1:-}" != --tests ] || has sshd || echo openssh-server
+  [ "${1:-}" != --tests ] || has systemd-analyze || echo systemd
 }
 
 install_missing() {

@@ -62,9 +62,7 @@ def watching(lab: Lab, *words: str, state: Path) -> Iterator[Watching]:
         one.process.wait()
 
 
-def test_a_killed_rank_is_noticed_named_kept_and_the_gang_restarted_and_a_down_ends_it(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_a_killed_rank_is_noticed_and_named_the_gang_restarted_and_a_down_ends_it(lab: Lab, tmp_path: Path) -> None:
     file = lab.cluster(2, environment=FAST, watch={"text_seconds": 0})
     with watching(lab, "up", "--watch", "--nodes", file, state=tmp_path) as watch:
         watch.until("watching lab", 120)
@@ -91,25 +89,6 @@ def _holds_everything(folder: Path) -> None:
     for rank in range(2):
         assert "Init torch distributed ends" in (folder / f"rank{rank}.log").read_text()
         assert "### memory" in (folder / f"rank{rank}.txt").read_text()
-
-
-def test_a_node_that_was_cut_off_is_waited_for_and_its_log_is_not_lost(lab: Lab, tmp_path: Path) -> None:
-    file = lab.cluster(2, environment=FAST, watch={"text_seconds": 0})
-    with watching(lab, "up", "--watch", "--nodes", file, state=tmp_path) as watch:
-        watch.until("watching lab", 120)
-        began = time.monotonic()
-        lab.good("lab", "fault", "cut", "1", "--dir", str(lab.folder))
-        try:
-            assert watch.until("the node of rank 1 is away") - began < 15
-            watch.until("no restart yet: the node of rank 1 cannot be reached")
-            folder = next((tmp_path / "sglang-spark" / "lab").iterdir())
-            assert folder.name.endswith("-node-gone")
-            assert not (folder / "rank1.log").exists()
-        finally:
-            lab.good("lab", "fault", "heal", "1", "--dir", str(lab.folder))
-        watch.until("serves again", 120)
-        assert "Init torch distributed ends" in (folder / "rank1.log").read_text()
-        assert json.loads((folder / "incident.json").read_text())["missing"] == []
 
 
 def test_a_launch_that_fails_is_kept_and_not_tried_again(lab: Lab, tmp_path: Path) -> None:
@@ -154,7 +133,7 @@ def test_systemd_takes_the_unit_and_enables_it(tmp_path: Path) -> None:
     verified = subprocess.run(("systemd-analyze", "verify", str(unit)), capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")
     assert "my $$HOME 100%% cluster.yaml" in unit.read_text()
-    assert list(root.rglob("*.wants/sglang-spark-sparks.service"))
+    assert next(one.parent.name for one in root.rglob("sglang-*.service") if one.is_symlink()).endswith(".wants")
     secrets = next(root.rglob("sparks.env"))
     assert secrets.stat().st_mode & 0o777 == 0o600
     assert marker not in unit.read_text()
