@@ -63,7 +63,11 @@ class Campaign:
             lane.open()
             while not self._stop.is_set():
                 cell, number = self._todo.get_nowait()
-                self._take(cell, Trial(lane, cell, number).play())
+                run = Trial(lane, cell, number).play()
+                self._take(cell, run)
+                if run.broken:  # whatever it was, the next run begins on a lab that has not seen it
+                    lane.close()
+                    lane.open()
         except (queue.Empty, LaneError) as error:
             print(f"{lane.folder.name}: {error}", file=sys.stderr) if str(error) else None
         finally:
