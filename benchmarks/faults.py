@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import queue
+import random
 import signal
 import sys
 import tempfile
@@ -105,6 +106,8 @@ def main() -> None:
     chosen = cells(args.only or (QUICK if args.quick else ()))
     count = 1 if args.quick else args.runs
     todo = [(cell, number) for number in range(count) for cell in chosen]
+    # What else the machine does at a time must not fall on one fault alone.
+    random.Random(0).shuffle(todo)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began, said = time.monotonic(), {"machine": machine(), "method": METHOD, "date": time.strftime("%Y-%m-%d")}
     with tempfile.TemporaryDirectory(prefix="sglang-spark-faults-") as folder:
