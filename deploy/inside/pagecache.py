@@ -1,14 +1,12 @@
 """Gives back the page cache of a model's shards while they load: on unified memory it is taken from the GPU's.
 
 Runs in the rank's container and needs no root: `python3 -m deploy.inside.pagecache MODEL`, until its input ends. Prints
-JSON, a line a round: `files`, and bytes of them in the page cache, `before` and `after`. What a process maps stays.
+JSON, a line a round: `files`, and the machine's page cache in bytes, `before` and `after`. What a process maps stays.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import mmap
 import os
 import select
 import sys
@@ -17,12 +15,7 @@ from pathlib import Path
 
 EVERY = 5.0
 SUFFIXES = (".safetensors", ".bin", ".pt", ".gguf")
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
-_LIBC.mmap.restype = ctypes.c_void_p
-_LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-_LIBC.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_FAILED = ctypes.c_void_p(-1).value
+MEMINFO = Path("/proc/meminfo")
 
 
 def shards(model: str, hub: Path) -> list[Path]:
@@ -33,25 +26,10 @@ def shards(model: str, hub: Path) -> list[Path]:
     return sorted({file.resolve() for file in files})
 
 
-def resident(file: Path) -> int:
-    """Bytes of a file that are in the page cache. Raises OSError."""
-    size = file.stat().st_size
-    with file.open("rb") as handle:
-        return _resident(handle.fileno(), size) if size else 0
-
-
-def _resident(descriptor: int, size: int) -> int:
-    # PROT_NONE: the file is mapped, and never read for it.
-    address = _LIBC.mmap(None, size, 0, mmap.MAP_SHARED, descriptor, 0)
-    if address == _FAILED:
-        raise OSError(ctypes.get_errno(), "mmap")
-    try:
-        pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
-        if _LIBC.mincore(address, size, pages):
-            raise OSError(ctypes.get_errno(), "mincore")
-        return sum(byte & 1 for byte in pages.raw[: len(pages)]) * mmap.PAGESIZE
-    finally:
-        _LIBC.munmap(address, size)
+def cached(meminfo: Path = MEMINFO) -> int:
+    """Bytes of the machine's memory that are page cache."""
+    rows = (line.split() for line in meminfo.read_text().splitlines())
+    return next(int(row[1]) for row in rows if row[0] == "Cached:") * 1024
 
 
 def release(file: Path) -> None:
@@ -64,16 +42,15 @@ def release(file: Path) -> None:
 
 
 def one_round(files: Iterable[Path]) -> dict[str, int]:
-    """Release each file that has something in the page cache; what was there before and after, in bytes."""
-    seen = {"files": 0, "before": 0, "after": 0}
+    """Release every file; how many there are, and the machine's page cache before and after, in bytes.
+
+    What a file itself has there is not asked for: that takes seconds for a model of this size.
+    """
+    before, count = cached(), 0
     for file in files:
-        before = resident(file)
-        if before:
-            release(file)
-        seen["files"] += 1
-        seen["before"] += before
-        seen["after"] += resident(file) if before else 0
-    return seen
+        release(file)
+        count += 1
+    return {"files": count, "before": before, "after": cached()}
 
 
 def rounds(model: str, hub: Path) -> Iterator[dict[str, int]]:

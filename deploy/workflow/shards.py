@@ -51,7 +51,7 @@ class ShardRelease:
             yield Note(f"{self._fleet.nodes[rank].host}: the page cache was not released: {why}", "warning")
         total = sum(self._released.values())
         if total:
-            yield Note(f"page cache of the shards released while they loaded: {total / 1e9:.1f} GB")
+            yield Note(f"page cache given back while the shards loaded: {total / 1e9:.1f} GB on all nodes")
 
 
 def _why(result: Result) -> str:

@@ -36,7 +36,8 @@ def commands(document: Document) -> Iterator[Command]:
     """Everything that is run on a node for this cluster, by all commands of the toolkit."""
     cluster = document.cluster
     # A home folder of "~" makes the place of a folder what cluster.yaml says.
-    seen = [replace(spark(node.fabric), home="~") for node in cluster.nodes]
+    # One interface: a fabric address that is drawn may be that of another.
+    seen = [replace(spark(node.fabric), home="~", interfaces=(("eth0", node.fabric),)) for node in cluster.nodes]
     old = [RunningRank(plan.rank_name(cluster, r), r, cluster.name, "", "", "exited", "") for r in range(len(seen))]
     seen = [replace(node, ranks=(one,)) for node, one in zip(seen, old, strict=True)]
     values = dict.fromkeys((*cluster.secrets, cluster.api_key or "x"), "x")
