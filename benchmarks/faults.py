@@ -115,7 +115,7 @@ def main() -> None:
         lanes = [Lane(Path(folder) / f"lane{index}", net, args.ranks) for index, net in enumerate(nets)]
         campaign = Campaign(lanes, todo)
         campaign.play()
-        gap = max((lane.seen.worst_gap for lane in lanes if lane.observer), default=0.0)
+        gap = max(lane.worst_gap for lane in lanes)
     told = {**said, "jobs": args.jobs, "ranks": args.ranks, "observer_worst_gap_s": gap,
             "minutes": (time.monotonic() - began) / 60}  # fmt: skip
     found = as_json(chosen, campaign.runs, told)
