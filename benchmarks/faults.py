@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,17 +48,14 @@ class Campaign:
 
     def play(self) -> None:
         """Play all runs; a lane whose lab breaks gives up, and its runs count as failed."""
-        threads = [threading.Thread(target=self._work, args=(lane,)) for lane in self.lanes]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            print("ending after the runs that are under way", file=sys.stderr)
-            self._stop.set()
-            for thread in threads:
-                thread.join()
+        with ThreadPoolExecutor(len(self.lanes)) as pool:
+            working = [pool.submit(self._work, lane) for lane in self.lanes]
+            try:
+                wait(working)
+            except KeyboardInterrupt:
+                print("ending after the runs that are under way", file=sys.stderr)
+                self._stop.set()
+                wait(working)
 
     def _work(self, lane: Lane) -> None:
         try:

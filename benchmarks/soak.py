@@ -12,8 +12,8 @@ import json
 import random
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Soak:
         try:
             self.lane.open()
             self.before = self._on_nodes()
-            for _ in range(self.cycles):
+            while len(self.played) < self.cycles:
                 self._cycle()
             self._down()
             self.after = self._on_nodes()
@@ -131,6 +131,18 @@ class Soak:
         return found + [f"watch, {one}" for one in counts.crept(self.lives)]
 
 
+def play(soaks: list[Soak]) -> None:
+    """All lanes at once; an interruption ends them after the cycle that is under way."""
+    with ThreadPoolExecutor(len(soaks)) as pool:
+        working = [pool.submit(one.play) for one in soaks]
+        try:
+            wait(working)
+        except KeyboardInterrupt:
+            for one in soaks:
+                one.cycles = 0
+            wait(working)
+
+
 def report(soaks: list[Soak]) -> dict[str, Any]:
     """The figures of all lanes."""
     return {
@@ -167,11 +179,7 @@ def main() -> None:
             Soak(Lane(Path(folder) / f"lane{index}", net, args.ranks), shares[index], random.Random(args.seed + index))
             for index, net in enumerate(nets)
         ]
-        threads = [threading.Thread(target=one.play) for one in soaks]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        play(soaks)
     told = {"machine": machine(), "seed": args.seed, "jobs": args.jobs, "minutes": (time.monotonic() - began) / 60}
     found = {**report(soaks), **told}
     if args.out:
