@@ -155,6 +155,7 @@ def _keys(folder: Path) -> None:
     for name, text in (("docker", _DOCKER.replace("DIGEST", DIGEST)), ("nvidia-smi", _SMI)):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
+    (folder / "meminfo").write_text("MemAvailable: 120586240 kB\n")
     Path("/run/sshd").mkdir(exist_ok=True)
 
 
@@ -169,7 +170,8 @@ def _sshd(namespace: str, folder: Path, host: Host) -> subprocess.Popen[bytes]:
         f"ListenAddress={host.address}", "Port=22", f"HostKey={folder}/host", "PidFile=none", "UsePAM=no",
         f"AuthorizedKeysFile={folder}/authorized_keys", "StrictModes=no", "PermitRootLogin=prohibit-password",
         "PasswordAuthentication=no", "UseDNS=no", "LogLevel=VERBOSE",
-        f"SetEnv=PATH={folder}/bin:/usr/bin:/bin:/usr/sbin STANDIN_STATE={host.state} HOME={host.state}",
+        f"SetEnv=PATH={folder}/bin:/usr/bin:/bin:/usr/sbin STANDIN_STATE={host.state} HOME={host.state} "
+        f"SGLANG_SPARK_MEMINFO={folder}/meminfo",
     ]  # fmt: skip
     argv = ["ip", "netns", "exec", namespace, "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null"]
     argv += [word for option in options for word in ("-o", option)]

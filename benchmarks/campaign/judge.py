@@ -23,7 +23,7 @@ _LIMITS = {
     DEAD: Bounds(3, 10),
     ENGINE: Bounds(15, 25),
     UNREACHABLE: Bounds(15, 25),
-    # After what the campaign's cluster.yaml allows a rank: hang, wedge and text seconds, or the time to load.
+    # After what the campaign's settings allow a rank: hang_seconds, or the time to load.
     HANG: Bounds(15, 25),
 }
 

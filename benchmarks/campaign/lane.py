@@ -25,10 +25,18 @@ from deploy.lab.machine import listing, read_listing
 NAME = "lab"
 PORT, RENDEZVOUS = 30000, 50000
 HOLD = "standin-hold"
+HANG_SECONDS = 12.0
 _DISK = "3G"
 _STATE = ("{{.Id}}", "{{.State.Pid}}")
-WATCH = {"hang_seconds": 6, "wedge_seconds": 6, "text_seconds": 2, "restarts": 100, "loading_minutes": 3,
-         "memory_floor_gib": 0}  # fmt: skip
+# Health and load are asked every 5 s: less patience than two of their answers would be taken for a hang.
+WATCH = {
+    "hang_seconds": HANG_SECONDS,
+    "wedge_seconds": HANG_SECONDS,
+    "text_seconds": 2,
+    "restarts": 100,
+    "loading_minutes": 3,
+    "memory_floor_gib": 0,
+}
 
 
 class LaneError(RuntimeError):

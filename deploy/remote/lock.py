@@ -36,6 +36,17 @@ def lock(fleet: Fleet, holder: str, then: Mapping[int, Command] | None = None) -
         locks.release()
 
 
+def holding(marks: tuple[str, ...], then: Command | None = None) -> Command:
+    """The command that holds a lock; `marks`: cluster, token, patience in seconds, `again` or empty, holder."""
+    argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *marks, *(then.argv if then else ()))
+    return Command(argv, held=True, timeout=float("inf"))
+
+
+def fenced(command: Command, cluster: str, token: str) -> Command:
+    """The same command, refused by a node where the lock is not this token's."""
+    return replace(command, argv=("sh", "-c", _GUARD.read_text(), "sh", cluster, token, *command.argv))
+
+
 class Lock:
     """The locks of all nodes of a fleet. While they are held, nodes refuse commands from whoever lost theirs."""
 
@@ -46,9 +57,8 @@ class Lock:
         self._held = {rank: self._begin(rank, self._then.get(rank)) for rank in fleet.ranks}
 
     def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:
-        name = (self._fleet.name, self._token, str(held.PATIENCE), again, self._holder)
-        argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *name, *(then.argv if then else ()))
-        return HeldLock(self._fleet, rank, Command(argv, held=True, timeout=float("inf")), runs=bool(then))
+        marks = (self._fleet.name, self._token, str(held.PATIENCE), again, self._holder)
+        return HeldLock(self._fleet, rank, holding(marks, then), runs=bool(then))
 
     def take(self) -> None:
         """Wait until every lock is held. Raises RemoteError where a login failed, LockedError."""
@@ -65,8 +75,7 @@ class Lock:
             raise self._fleet.error(found, hint, LockedError)
 
     def _fenced(self, command: Command) -> Command:
-        argv = ("sh", "-c", _GUARD.read_text(), "sh", self._fleet.name, self._token, *command.argv)
-        return replace(command, argv=argv)
+        return fenced(command, self._fleet.name, self._token)
 
     @property
     def results(self) -> dict[int, Result]:

@@ -95,7 +95,9 @@ def refuse(fleet: Fleet, checks: tuple[Check, ...]) -> None:
     problems: dict[int, str] = {}
     for one in failed:
         for rank in one.ranks:
-            problems[rank] = "; ".join(filter(None, (problems.get(rank), f"{one.id}: {one.seen}")))
+            problems[rank] = "; ".join(
+                filter(None, (problems.get(rank), f"{one.id}: {one.seen}, needed: {one.needed}"))
+            )
     cures = [f"  {name}: {hint}" for name, hint in dict.fromkeys((one.id, one.hint) for one in failed)]
     hint = "nothing was started; mend these and run `up` again (`doctor` shows every check)\n"
     raise fleet.error(problems, hint + "\n".join(cures))

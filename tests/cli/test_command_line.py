@@ -63,6 +63,7 @@ def test_without_its_environment_one_line_says_how_to_get_it(root: Path, tmp_pat
         (GOOD + "server: {max-runing-requests: 3}\n", "did you mean max-running-requests?"),
         (GOOD + "server: {nnodes: 4}\n", "server.nnodes: must not be given: it is the number of nodes in this file"),
         (GOOD.replace("image:", "image:\n  sglang: 9.9.9"), "image.sglang: no table of flags for SGLang 9.9.9; known:"),
+        (GOOD + "api_key: NOT_SET_ANYWHERE\n", "api_key: NOT_SET_ANYWHERE is not set in your shell"),
         (GOOD + "secrets: [NOT_SET_ANYWHERE]\n", "secrets[0]: NOT_SET_ANYWHERE is not set in your shell"),
     ],
 )

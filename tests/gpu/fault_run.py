@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from deploy.launch.doctor.check import FIRM, MENDS
-
 from tests.gpu.engine_run import SGLANG, device
 from tests.gpu.nodes import Node, cluster_yaml, missing, nodes
 from tests.gpu.prepare import make_model, make_words, unpack

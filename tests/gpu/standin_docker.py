@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from tests.gpu.standin_container import Container, Shelf
+from tests.gpu.standin_container import Container, Shelf  # noqa: E402
 
 STATE = Path(os.environ.get("STANDIN_STATE", "/nonexistent"))
 REFUSED, NOT_FOUND = 125, 1
@@ -113,7 +114,7 @@ def image(words: Sequence[str]) -> None:
     options, names = parsed(rest, {"--digests", "--quiet", "--no-trunc", "--all"}, {"--filter", "--format"})
     name, digest = host()["image"].split("@")
     if verb == "ls":
-        row = {"Repository": name, "Digest": digest, "Tag": "self-tested", "ID": digest}
+        row = {"Repository": name, "Digest": digest, "Tag": "self-tested", "ID": digest, "Size": "1GB"}
         print(rendered(options["--format"][0], row))
     elif verb == "inspect":
         shown = {"Id": digest, "RepoTags": [f"{name}:self-tested"], "RepoDigests": [f"{name}@{digest}"]}
@@ -249,11 +250,11 @@ def _keep_log(one: Container, name: str) -> None:
 
 
 def execute(words: Sequence[str]) -> None:
-    """In a container that is no other place than the host."""
-    _, (name, *argv) = parsed(words, {"--interactive"}, {"--env", "--user", "--workdir"})
+    """In a container that is no other place than the host; what the image carries of the toolkit is the repository."""
+    options, (name, *argv) = parsed(words, {"--interactive"}, {"--env", "--user", "--workdir"})
     if not found([name])[0].running:
         refuse(f"container {name} is not running", NOT_FOUND)
-    os.chdir("/")
+    os.chdir(ROOT if options.get("--workdir") == ["/opt/sglang-spark"] else "/")
     os.execvp(argv[0], argv)
 
 

@@ -91,12 +91,15 @@ def notices(said: Said) -> bool:
 
 
 def told(toolkit: Toolkit, since: float) -> list[list[object]]:
-    """What the user was told of a fault since a moment: seconds from then, what kind of line, its text."""
-    return [
-        [round(one.at - since, 2), one.level or one.kind, one.text[:600]]
-        for one in list(toolkit.said)
-        if one.at >= since and (one.level in _ANSWERS or notices(one) or one.text.startswith("hint:"))
-    ]
+    """What the user was told of a fault since a moment, to the restart: seconds from then, kind of line, its text."""
+    lines: list[list[object]] = []
+    for one in list(toolkit.said):
+        answer = one.level in _ANSWERS or notices(one) or one.text.startswith("hint:")
+        if one.at >= since and answer:
+            lines.append([round(one.at - since, 2), one.level or one.kind, one.text[:400]])
+        if one.at >= since and one.level == "restarting":
+            break
+    return lines
 
 
 def epoch(stamp: str) -> float:

@@ -17,6 +17,8 @@ _ACCOUNTED = (
     *("Slab", "KernelStack", "PageTables", "Percpu", "Hugetlb"),
 )
 KILLED = 137
+LEAST = 1 << 30
+"""Disk for containers and their logs."""
 
 
 def memory_available(case: Case) -> Iterator[Check]:
@@ -75,6 +77,8 @@ def disk_image(case: Case) -> Iterator[Check]:
         free = f"{gib(node.facts.disk_free)} free for Docker"
         if not node.facts.docker:
             yield skipped("disk.image", rank, "Docker does not answer")
+        elif node.facts.disk_free < LEAST:
+            yield bad("disk.image", rank, free, f"{gib(size or LEAST)} for image, containers and logs")
         elif node.facts.digests(repository):
             yield good("disk.image", rank, f"the image is here; {free}")
         elif not size:

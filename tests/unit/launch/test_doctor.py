@@ -68,7 +68,7 @@ def outcome(checks: Mapping[str, list[Check]], name: str, of: int = 2) -> Check:
 
 
 def test_good_nodes_pass_every_check() -> None:
-    by_id = found(four(), facts(images=IMAGE), (0, 1, 2, 3))
+    by_id = found(four(api_key="KEY"), facts(images=IMAGE), (0, 1, 2, 3))
     assert set(by_id) == set(MENDS) - {"bandwidth"}
     assert {one.outcome for checks in by_id.values() for one in checks} == {PASS}
 
@@ -83,6 +83,8 @@ FAULTS: list[tuple[str, str, Change, str]] = [
     ("clock.skew", WARN, lambda node: replace(node, clock=node.clock + 9), "at least 8.8 s ahead of"),
     ("clock.skew", WARN, lambda node: replace(node, clock=node.clock - 9), "at least 8.8 s behind"),
     ("clock.skew", SKIP, lambda node: replace(node, clock=0.0), "no time"),
+    ("clock.skew", SKIP, lambda node: replace(node, span=(0.0, 0.0)), "none heard"),
+    ("disk.image", FAIL, facts(disk_free=9 << 20, images=IMAGE), "0.0 GiB free for Docker"),
     ("node.architecture", FAIL, facts(architecture="x86_64"), "is amd64, but image.platform is linux/arm64"),
     ("docker.engine", FAIL, facts(docker="", docker_error="no daemon"), "Docker does not answer: no daemon"),
     ("docker.gpu-runtime", FAIL, facts(gpu_runtime=False), "no NVIDIA container runtime"),
@@ -176,7 +178,7 @@ def test_each_fault_is_told_by_its_check_on_its_node(name: str, wanted: str, cha
 
 def test_every_id_that_can_fail_is_tried() -> None:
     elsewhere = {
-        *("ssh.login", "ssh.host-key", "bandwidth", "fabric.not-management", "nccl.hca", "disk.image"),
+        *("ssh.login", "ssh.host-key", "bandwidth", "fabric.not-management", "nccl.hca"),
         *("port.rendezvous", "image.digest", "api.open"),
     }
     assert {name for name, wanted, *_ in FAULTS if wanted != SKIP} | elsewhere == set(MENDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,7 @@ def test_failures_stand_last_with_nodes_need_and_cure() -> None:
     assert failed.split(None, 2)[:2] == ["FAIL", "fabric.mtu"]
     assert failed.endswith("spark2, spark4: MTU 1500; needed: 9000, as on 2 of 4 nodes")
     assert cure.strip() == "-> " + MENDS["fabric.mtu"]
-    assert counts.endswith("0 warned, 1 failed")
+    assert counts.endswith("1 warned, 1 failed")
 
 
 def test_the_json_is_whole() -> None:
@@ -49,6 +50,11 @@ def test_the_json_is_whole() -> None:
     assert {one["id"] for one in found["checks"]} == set(MENDS) - {"bandwidth"}
     assert found["checks"][-1]["nodes"] == ["spark2", "spark4"]
     assert {"tokens", "largest_context", "largest_requests", "kv_per_token"} <= set(found["fit"])
+
+
+def test_the_guide_lists_every_id_in_order() -> None:
+    guide = (GOLDEN.parents[1] / "docs" / "doctor.md").read_text()
+    assert re.findall(r"^\| `([a-z.-]+)` \|", guide, re.MULTILINE) == list(MENDS)
 
 
 @pytest.mark.parametrize(

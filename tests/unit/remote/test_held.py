@@ -22,6 +22,7 @@ class Fleet:
     def __init__(self) -> None:
         self.sessions = [SimpleNamespace(opened=0.0)]
         self.future: Future[Result] = Future()
+        self.sessions = [SimpleNamespace(opened=0.0)]
 
     def call(self, work: partial[Result]) -> Future[Result]:
         self.ends = work.args[2]

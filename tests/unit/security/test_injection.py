@@ -21,8 +21,8 @@ from deploy.image.dockerfile import render
 from deploy.launch import plan
 from deploy.launch.doctor.model import place
 from deploy.launch.node import RunningRank
-from deploy.launch.takedown import takedown
-from deploy.remote import facts, live, pulse, survey
+from deploy.launch.takedown import halt, takedown
+from deploy.remote import evidence, facts, live, lock, look, pulse, survey
 from deploy.workflow.asked import checked
 from tests.unit.launch.samples import DIGEST, spark
 from tests.unit.security.fields import Field, fields, plain, said, texts, written
@@ -43,9 +43,12 @@ def commands(document: Document) -> Iterator[Command]:
     for step in plan.up(cluster, f"{cluster.image.repository}@{DIGEST}", seen, values).steps:
         yield from step.commands.values()
     name = plan.rank_name(cluster, 0)
-    yield from (Command(argv) for argv in (container.logs(name), container.inspect(name), container.kill(name)))
+    yield from (Command(argv) for argv in (container.logs(name), container.release_shards(name, cluster.model.path)))
     yield from (takedown(cluster.name, 0), facts.command(cluster.name), live.command(cluster.name))
-    yield from (live.command_with_facts(cluster.name), pulse.command(cluster.name), *survey.commands(cluster).values())
+    yield from (look.command(cluster.name), pulse.command(cluster.name), *survey.commands(cluster).values())
+    yield from (halt(cluster.name), evidence.facts(name), evidence.log(name))
+    yield lock.holding((cluster.name, "0", "20", "", "x"), facts.command(cluster.name))
+    yield lock.fenced(facts.command(cluster.name), cluster.name, "0")
 
 
 def accepted(field: Field, text: str) -> Document | None:
