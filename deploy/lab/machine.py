@@ -80,6 +80,8 @@ def registry(layout: Layout, image: str, recipe: str) -> tuple[str, ...]:
         *("docker", "run", "--detach", "--name", layout.registry_name, "--hostname", "registry"),
         *_place(layout, "registry", str(layout.registry_address), recipe),
         *_volume(layout, layout.registry_name, "/var/lib/registry"),
+        # For the limit on what it sends (faults.py); its network is its own.
+        *("--cap-add", "NET_ADMIN"),
         *("--volume", f"{layout.folder}/registry:/etc/lab:ro", image, "registry"),
     )
 

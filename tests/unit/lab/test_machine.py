@@ -52,9 +52,11 @@ def test_a_node_has_its_own_address_name_and_volume() -> None:
     assert argv[-2:] == ("image", "node")
 
 
-def test_the_registry_has_no_privileges() -> None:
+def test_the_registry_has_no_privileges_but_over_its_own_network() -> None:
     argv = machine.registry(LAYOUT, "image", "recipe")
-    assert not {"--privileged", "--cap-add", "--security-opt"} & set(argv)
+    assert not {"--privileged", "--security-opt"} & set(argv)
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "--cap-add"] == ["NET_ADMIN"]
+    assert ("--network", LAYOUT.slug) in pairs(argv)
 
 
 def test_the_network_reaches_nothing_beyond_this_machine() -> None:
