@@ -10,8 +10,10 @@ from deploy.cluster.spec import Cluster
 from deploy.command import Command
 from deploy.errors import NotReadyError
 from deploy.event import Event, RankPhase
+from deploy.launch import load
 from deploy.launch.gang import verdict
 from deploy.launch.health import Healthy, Line
+from deploy.launch.load import Load
 from deploy.launch.plan import Plan
 from deploy.launch.sglang import server_flags, server_port
 from deploy.remote.execute import Fleet
@@ -32,6 +34,15 @@ def endpoint(fleet: Fleet, cluster: Cluster, rank: int, key: str = "") -> Endpoi
     host = str(server_flags(cluster).get("host", "127.0.0.1"))
     local = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host
     return Endpoint(fleet.sessions[rank], local, server_port(cluster), key)
+
+
+def current_load(head: Endpoint, timeout: float) -> Load | None:
+    """What rank 0 says of its load, at the first path that it knows; None where it gives no answer in time."""
+    for path in load.PATHS:
+        answer = head.get(path, timeout)
+        if answer.status != 404:
+            return load.read(path, answer.body) if answer.ok else None
+    return None
 
 
 def wait_until_ready(lookout: Lookout, todo: Plan, timeout: float) -> Iterator[Event]:

@@ -25,7 +25,7 @@ from deploy.remote.http import Endpoint
 from deploy.remote.look import Look
 from deploy.report import ClusterStatus, RankStatus
 from deploy.workflow.probe import look as look_at_use
-from deploy.workflow.ready import endpoint
+from deploy.workflow.ready import current_load, endpoint
 
 LOGIN = 3.5
 """Seconds for a login: an answer is wanted soon, and a node that takes longer is as good as away."""
@@ -97,11 +97,8 @@ def _head(fleet: Fleet, head: Endpoint, sampled: threading.Event) -> Told:
 
 
 def _sample(head: Endpoint) -> Sample:
-    for path in load.PATHS:
-        answer = head.get(path, PATIENCE)
-        if answer.status != 404:
-            return Sample(time.monotonic(), load.read(path, answer.body) if answer.ok else None)
-    return Sample(time.monotonic(), None)
+    found = current_load(head, PATIENCE)
+    return Sample(time.monotonic(), found)
 
 
 def _text(head: Endpoint) -> str | None:

@@ -14,6 +14,7 @@ from deploy.launch.watch.when import epoch
 
 SILENT_SECONDS = 11.0
 """A node that says nothing for so long is gone: long enough to log in anew, short enough to be told within 15 s."""
+HEARD_SECONDS = 4.0
 ENGINE_SECONDS = 1.5
 SLOW_ENGINE = "no answer in"
 """An engine for which the pulse has waited already."""
@@ -90,7 +91,8 @@ def cut_off(scene: Scene, now: float) -> bool:
 
 
 def _silent(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noqa: ARG001
-    if cut_off(scene, now):
+    # With no node heard just now, it may be this machine that is away: the last words of all differ by a second.
+    if not any(now - node.heard < HEARD_SECONDS for node in scene.nodes.values()):
         return
     for rank, node in scene.nodes.items():
         if now - node.heard >= SILENT_SECONDS:

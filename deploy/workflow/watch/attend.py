@@ -80,6 +80,7 @@ def _cut_off(post: Post, scene: Scene) -> Generator[Event, None, Scene]:
     answered = scene.answered
     while cut_off(scene, time.monotonic()):
         scene = post.look(scene)
+    yield told("back", "nodes are heard again; looking at all of them anew")
     return post.scene(answered=answered)
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 
 from deploy.command import Command
 from deploy.launch import load
-from deploy.launch.load import Load, Sample
+from deploy.launch.load import Sample
 from deploy.launch.watch.scene import Health, Said, Seen
-from deploy.remote.execute import Fleet
 from deploy.workflow.probe import CHAT, text_of
-from deploy.workflow.ready import HEALTH_TIMEOUT, SMOKE_TIMEOUT, endpoint
+from deploy.workflow.ready import HEALTH_TIMEOUT, SMOKE_TIMEOUT, current_load, endpoint
 from deploy.workflow.watch.post import Post
 
 HEALTH_EVERY, LOAD_EVERY = 5.0, 5.0
@@ -25,7 +24,7 @@ class Probes:
     """One thread a question. What comes after `close` is not heard any more."""
 
     def __init__(self, post: Post) -> None:
-        self._post, self._stop, self._path = post, threading.Event(), ""
+        self._post, self._stop = post, threading.Event()
         self._serving = threading.Event()
         every = post.cluster.watch.text_seconds
         for rank in range(len(post.cluster.nodes)):
@@ -69,19 +68,10 @@ class Probes:
         fleet = self._post.contacts.fleet(0)
         if fleet is None or self._stop.is_set():
             return
-        found = self._read_load(fleet)
+        found = current_load(endpoint(fleet, self._post.cluster, 0, self._post.key), LOAD_TIMEOUT)
         busy = found is None or found.running + found.waiting > 0
         watts = self._watts() if busy else ()
         self._tell(Sample(time.monotonic(), found, watts))
-
-    def _read_load(self, fleet: Fleet) -> Load | None:
-        head = endpoint(fleet, self._post.cluster, 0, self._post.key)
-        for path in (self._path,) if self._path else load.PATHS:
-            answer = head.get(path, LOAD_TIMEOUT)
-            if answer.ok and (found := load.read(path, answer.body)):
-                self._path = path
-                return found
-        return None
 
     def _watts(self) -> tuple[float, ...]:
         fleets = {rank: self._post.contacts.fleet(rank) for rank in range(len(self._post.cluster.nodes))}

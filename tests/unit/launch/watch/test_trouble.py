@@ -94,6 +94,12 @@ def test_when_no_node_is_heard_it_is_this_machine_that_is_away() -> None:
     assert trouble(scene, RULES, 22) is None
 
 
+def test_nodes_whose_last_words_differ_by_a_second_are_not_gone_one_by_one_when_this_machine_is_away() -> None:
+    scene = seen(*serving(10), pulse(1, 11, container(1)))
+    for now in (20.5, 21.2, 21.9, 22.5):
+        assert trouble(scene, RULES, now) is None
+
+
 def test_removed_everywhere_is_planned_and_no_trouble() -> None:
     scene = seen(*serving(10), *(pulse(rank, 11) for rank in range(4)), *(pulse(rank, 13) for rank in range(4)))
     assert planned(scene, 13.1)
