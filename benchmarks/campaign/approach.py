@@ -39,7 +39,7 @@ def _starting(scene: Scene) -> None:
     """Containers run; no rank has begun to meet the others. A full disk must be full before."""
     scene.lane.hold("start", tuple(scene.lane.nodes))
     if scene.fault == "disk-full":
-        strike(scene.lane, scene.fault, scene.victim)
+        scene.struck = strike(scene.lane, scene.fault, scene.victim)
         scene.cured = False
         scene.begin()
         return

@@ -80,10 +80,12 @@ class Trial:
             scene.begin_down(GRACE)
             until(lambda: scene.locked() or not scene.down_runs, 30, 0.02)
         scene.gang, scene.first = self.lane.seen.alive(), scene.up
+        if scene.struck:
+            return  # on the way to the phase
         scene.struck = time.monotonic()
         if scene.fault == "controller-killed":
             self._kill_controller()
-        elif scene.cured:
+        else:
             scene.cured = False
             scene.struck = strike(self.lane, scene.fault, scene.victim)
 
@@ -126,7 +128,7 @@ class Trial:
     # What is said, and what is kept
 
     def _mark(self, when: str) -> None:
-        if when == "before the fault" and self.scene.phase == "stopping":
+        if when == "before the fault" and (self.scene.phase == "stopping" or self.scene.struck):
             return
         before = self.scene.known()
         one = self.lane.client("status", "--json", "--nodes", self.scene.file)
