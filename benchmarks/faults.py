@@ -92,7 +92,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="FAULT[/PHASE]")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="labs side by side")
-    parser.add_argument("--ranks", type=int, default=4)
+    parser.add_argument("--ranks", type=int, help="of each gang: 4, with --quick 2")
     parser.add_argument("--subnet", default="172.31.236.0/24", help="the labs take a /27 each of it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
     return parser.parse_args()
@@ -101,6 +101,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Run the campaign and print its table, or JSON."""
     args = options()
+    ranks = args.ranks or (2 if args.quick else 4)
     chosen = cells(args.only or (QUICK if args.quick else ()))
     count = 1 if args.quick else args.runs
     todo = [(cell, number) for number in range(count) for cell in chosen]
@@ -110,11 +111,11 @@ def main() -> None:
     began, said = time.monotonic(), {"machine": machine(), "method": METHOD, "date": time.strftime("%Y-%m-%d")}
     with tempfile.TemporaryDirectory(prefix="sglang-spark-faults-") as folder:
         nets = subnets(args.subnet, min(args.jobs, len(todo)))
-        lanes = [Lane(Path(folder) / f"lane{index}", net, args.ranks) for index, net in enumerate(nets)]
+        lanes = [Lane(Path(folder) / f"lane{index}", net, ranks) for index, net in enumerate(nets)]
         campaign = Campaign(lanes, todo)
         campaign.play()
         gap = max(lane.worst_gap for lane in lanes)
-    told = {**said, "jobs": args.jobs, "ranks": args.ranks, "observer_worst_gap_s": gap,
+    told = {**said, "jobs": args.jobs, "ranks": ranks, "observer_worst_gap_s": gap,
             "minutes": (time.monotonic() - began) / 60}  # fmt: skip
     found = as_json(chosen, campaign.runs, told)
     if args.out:

@@ -65,6 +65,10 @@ class Scene:
     def commands(self) -> list[Client]:
         return list(dict.fromkeys(one for one in (self.first, self.up, self.down) if one))
 
+    def said(self) -> list[str]:
+        """What the commands said, with seconds after the fault."""
+        return [f"{at - self.struck:+.1f} {line[:300]}" for one in self.commands for at, line in one.lines]
+
     def begin(self) -> Client:
         self.up = self.lane.client("up", "--watch", *self.timeout, "--nodes", self.file)
         return self.up

@@ -49,12 +49,8 @@ class Trial:
             self.run.broken = str(error)[:1500]
         finally:
             self._tidy()
-            self.run.said = self._said()
+            self.run.said = self.scene.said()
         return self.run
-
-    def _said(self) -> list[str]:
-        """What the commands said, with seconds after the fault."""
-        return [f"{at - self.scene.struck:+.1f} {line[:300]}" for one in self.scene.commands for at, line in one.lines]
 
     def _clear(self) -> None:
         self.lane.clean()
@@ -163,6 +159,7 @@ class Trial:
             self.lane.fault("registry-fast")
         if not scene.cured:
             cure(self.lane, scene.fault, scene.victim)
+            self.lane.release()  # a node that was off could not hear of it
         scene.cured = True
 
     def _recover(self) -> None:

@@ -70,7 +70,8 @@ def commands(kind: str, name: str, how: Strength = Strength()) -> tuple[tuple[st
         "fast": unlimited,
         "lossy": (_drop(inside, "INPUT", "-i", lost), _drop(inside, "OUTPUT", "-o", lost)),
         "lossless": ((*shell, _through(lost)),),
-        "poweroff": (("docker", "kill", name),),
+        # A machine without power says nothing more: its kernel must not end the connections of what is killed.
+        "poweroff": (_drop(inside, "OUTPUT", "-o"), ("docker", "kill", name)),
         "poweron": (("docker", "start", name), (*inside, "lab-node", "node-ready")),
         "ssh-cut": ((*shell, "pkill -KILL -P $(cat /run/sshd.pid) || true"),),
         "clock-back": ((*shell, _LATE),),
