@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -171,6 +172,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     """Run the cycles and print the counts, or JSON."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     args, began = options(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sglang-spark-soak-") as folder:
         nets = subnets(args.subnet, args.jobs)
