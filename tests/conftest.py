@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
-LAB = "lab"
+GANGS = "tests/integration/gangs/"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,14 +23,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs GPUs; run with --gpu"))
         if "integration" in item.path.parts and not item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.integration)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     # The longest group first, so that the other worker does not wait for it at the end.
-    items.sort(key=lambda item: _group(item) != LAB)
+    items.sort(key=lambda item: not item.nodeid.startswith(GANGS))
 
 
-def _group(item: pytest.Item) -> str:
-    """What is run by one worker (`-n 2`): all that needs the one lab, and else the tests of a file."""
-    return LAB if "session_lab" in getattr(item, "fixturenames", ()) else str(item.path)
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n 2` the tests of a file are run by one worker, and all that need the lab by one: there is one lab."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return GANGS if nodeid.startswith(GANGS) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture

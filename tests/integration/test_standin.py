@@ -330,7 +330,7 @@ def test_faults_are_ordered_by_a_file_while_it_serves(begin: Start, tmp_path: Pa
     order = tmp_path / "order"
     with begin(1, STANDIN_FAULT_FILE=str(order)) as ranks:
         ready(ranks)
-        assert load(ranks[0]) == (0, 0)
+        assert until(lambda: load(ranks[0]) == (0, 0), SECONDS)
         order.write_text("garbage")
         assert until(lambda: set(chat(ranks[0], "hi")["choices"][0]["message"]["reasoning_content"]) == {"!"}, SECONDS)
         order.write_text("wedge")
