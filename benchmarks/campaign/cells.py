@@ -39,8 +39,8 @@ class Cell:
         return f"{self.fault.name}/{self.phase}"
 
 
-_GONE = "reach|silent|answer|lost|connection|connect|timed out|gone|cut|SSH|route"
-_ENGINE = "docker|engine|exit|ended|gone|kill|answer"
+_GONE = "cannot be reached|silent|not answered|nothing came|lost|connection|timed out|away"
+_ENGINE = "docker|engine"
 
 FAULTS = (
     Fault("exits-0", _WITH_RANKS, DEAD, DOWN, r"code 0\b|exited|ended"),

@@ -101,7 +101,9 @@ class Scene:
 
     def named(self) -> tuple[float, str] | None:
         """The first line that names the right place and the cause."""
-        told, place = re.compile(self.cell.fault.told or ".", re.IGNORECASE), self.place()
+        if not self.cell.fault.told:
+            return None
+        told, place = re.compile(self.cell.fault.told, re.IGNORECASE), self.place()
         return self._heard(lambda line: place.search(line) and told.search(line) and _NO_FAULT not in line)
 
     def _heard(self, matches: object) -> tuple[float, str] | None:
