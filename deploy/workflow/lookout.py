@@ -5,8 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, wait
-from typing import TypeVar
+from concurrent.futures import wait
 
 from deploy.cluster.spec import Cluster
 from deploy.errors import DeployError, NotReadyError
@@ -21,7 +20,6 @@ from deploy.remote.lock import Lock
 
 MUTE_SECONDS = 15.0
 """No pulse for so long on a connection that is open: a Docker Engine that hangs delays one by ten."""
-T = TypeVar("T")
 
 
 class Lookout:
@@ -54,12 +52,6 @@ class Lookout:
             raise self.failure()
         if self.held:
             self.held.check()
-
-    def until(self, futures: Iterable[Future[T]], tick: float = 0.2) -> Iterator[Event]:
-        """Take turns until all futures are done."""
-        found = tuple(futures)
-        while wait(found, timeout=tick).not_done:
-            yield from self.turn()
 
     def beside(self, work: Iterator[Event]) -> Iterator[Event]:
         """Hand on the events of work that may block, and take turns meanwhile."""
