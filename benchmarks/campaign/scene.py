@@ -14,8 +14,8 @@ from benchmarks.campaign.truth import Known
 
 SERVES = " serves at "
 TROUBLE = re.compile(
-    r"exit|ended|died|dead|kill|gone|lost|silent|reach|answer|fail|full|space|hang|hung|stuck|froz|wedge|no token|garbage"
-    r"|memory|broke|not ready|timed out|connection|warning|error",
+    r"exit|ended|died|dead|kill|gone|lost|silent|reach|answer|fail|full|space|hang|hung|stuck|froz|wedge|no token"
+    r"|garbage|memory|broke|not ready|timed out|connection|warning|error",
     re.IGNORECASE,
 )
 _NO_FAULT = "api.open"
