@@ -65,7 +65,7 @@ FAULTS = (
     Fault("controller-killed", PHASES, NONE, GOES_ON),
     Fault("ssh-cut", PHASES, NONE, EITHER, _GONE),
     Fault("clock-back", PHASES, NONE, GOES_ON),
-    Fault("wedge", ("serving",), HANG, DOWN, r"wedge"),
+    Fault("wedge", ("serving",), HANG, DOWN, r"wedge|no token"),
     Fault("garbage", ("serving",), HANG, DOWN, r"garbage"),
 )  # fmt: skip
 

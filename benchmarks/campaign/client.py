@@ -52,6 +52,10 @@ class Client:
         """The first line from `since` on (monotonic seconds) that matches."""
         return next(((at, line) for at, line in list(self.lines) if at >= since and matches(line)), None)
 
+    def messages(self, since: float) -> list[tuple[float, str]]:
+        """What was said from `since` on, each line together with the indented ones that belong to it."""
+        return joined([one for one in list(self.lines) if one[0] >= since])
+
     def wait(self, timeout: float) -> int | None:
         """The exit code; None where it did not end in time."""
         try:
@@ -75,6 +79,17 @@ class Client:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
         return code
+
+
+def joined(lines: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """(time, line) with each indented line put behind the line that it belongs to."""
+    found: list[tuple[float, str]] = []
+    for at, line in lines:
+        if found and line.startswith(" "):
+            found[-1] = (found[-1][0], f"{found[-1][1]}; {line.strip()}")
+        else:
+            found.append((at, line))
+    return found
 
 
 def until(condition: Callable[[], object], timeout: float, step: float = 0.1) -> bool:

@@ -14,11 +14,13 @@ from benchmarks.campaign.truth import Known
 
 SERVES = " serves at "
 TROUBLE = re.compile(
-    r"exit|ended|died|dead|kill|gone|lost|silent|reach|answer|fail|full|space|hang|hung|stuck|froz|wedge|garbage|memory"
-    r"|broke|not ready|timed out|connection|warning|error",
+    r"exit|ended|died|dead|kill|gone|lost|silent|reach|answer|fail|full|space|hang|hung|stuck|froz|wedge|no token"
+    r"|garbage|memory|broke|not ready|timed out|connection|warning|error",
     re.IGNORECASE,
 )
 _NO_FAULT = "api.open"
+OF_THE_WHOLE = ("wedge", "garbage")
+"""Faults of the server, not of a rank: there is no place to name."""
 
 
 @dataclass
@@ -95,22 +97,30 @@ class Scene:
 
     def noticed(self) -> tuple[float, str] | None:
         """The first word of trouble with any rank or node; whether the right one is named is judged apart."""
+        if self.fault in OF_THE_WHOLE:
+            return self._heard(lambda line: TROUBLE.search(line) and _NO_FAULT not in line)
         addresses = "|".join(re.escape(one.address) for one in self.lane.nodes.values())
         places = re.compile(rf"\branks? \d|{addresses}")
         return self._heard(lambda line: places.search(line) and TROUBLE.search(line) and _NO_FAULT not in line)
 
     def named(self) -> tuple[float, str] | None:
-        """The first line that names the right place and the cause."""
+        """The first message that names the right place and the cause: a line with those indented below it."""
         if not self.cell.fault.told:
             return None
         told, place = re.compile(self.cell.fault.told, re.IGNORECASE), self.place()
-        return self._heard(lambda line: place.search(line) and told.search(line) and _NO_FAULT not in line)
+        blocks = self.first.messages(self.struck) if self.first else []
+        return next(
+            ((at, text) for at, text in blocks if place.search(text) and told.search(text) and _NO_FAULT not in text),
+            None,
+        )
 
     def _heard(self, matches: object) -> tuple[float, str] | None:
         return self.first.said(matches, self.struck) if self.first else None  # type: ignore[arg-type]
 
     def place(self) -> re.Pattern[str]:
         """The rank or node struck. A rank that hangs with a live health port is seen by rank 0's not answering."""
+        if self.fault in OF_THE_WHOLE:
+            return re.compile("")
         victims = {self.victim, 0} if self.fault == "hangs" else {self.victim}
         ranks = "|".join(rf"\branks? (?:\d, )*{one}\b" for one in victims)
         return re.compile(rf"{ranks}|{re.escape(self.lane.nodes[self.victim].address)}\b")
