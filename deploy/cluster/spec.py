@@ -163,7 +163,10 @@ class Watch(Strict):
     memory_floor_gib: Annotated[float, Field(ge=0, strict=False)] = Field(
         4.0, description="No restart while a node has less memory available than this, in GiB."
     )
-    hang_seconds: Positive = Field(90.0, description="Rank 0 hangs when its health port says nothing good for so long.")
+    hang_seconds: Annotated[float, Field(ge=12, strict=False)] = Field(
+        90.0,
+        description="Rank 0 hangs when its health port says nothing good for so long; it is asked every 5 s.",
+    )
     wedge_seconds: Positive = Field(
         120.0, description="Requests run and no token comes for so long: the server is wedged."
     )
