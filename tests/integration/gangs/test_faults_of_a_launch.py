@@ -31,7 +31,8 @@ def test_a_rank_that_exits_ends_the_wait_and_the_gang(lab: Lab, when: str, least
     code, said, took = timed_from("start: ", lab.start("up", "--nodes", file))
     assert code == 5, said
     assert "rank 2 exited with code 3; its last lines:" in said
-    assert least < took < least + 20
+    # Without the watch it would last until all others have loaded.
+    assert least < took < least + 50
     states = [line.split()[1] for line in lab.containers()]
     assert states == ["exited"] * 4
     assert lab.good("logs", "--rank", "2", "--nodes", file).stdout.strip()

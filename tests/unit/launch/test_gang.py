@@ -94,6 +94,13 @@ def test_the_first_to_go_is_told_by_the_clock_and_not_by_who_is_noticed_first() 
     assert "rank 2 exited with code 3" in verdict(gang, "x")
 
 
+def test_a_rank_that_tells_of_a_lost_peer_did_not_go_first() -> None:
+    followed = Line(0, "RuntimeError: [gloo/transport/tcp/pair.cc] Connection closed by peer [192.168.101.12]:50000")
+    gang = started(followed, pulse(0, 10, "exited", ended=108, code=137), pulse(1, 10, "exited", ended=109, code=3))
+    assert [one.rank for one in gang.gone] == [1, 0]
+    assert "rank 1 exited with code 3" in verdict(gang, "sparks")
+
+
 def test_clocks_of_nodes_may_differ() -> None:
     ahead = replace(pulse(0, 10.0, "exited", code=1, ended=170), clock=172.0)
     gang = started(pulse(1, 10.0, "exited", code=137, ended=109), ahead)
