@@ -177,6 +177,11 @@ class Watch(Strict):
     incidents: Annotated[int, Field(ge=1)] = Field(20, description="Incident folders that are kept.")
     incidents_mib: Positive = Field(512.0, description="Size that they may have together, in MiB.")
 
+    @property
+    def memory_floor(self) -> float:
+        """In bytes."""
+        return self.memory_floor_gib * 2**30
+
 
 class Doctor(Strict):
     """What is checked before ranks start."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from deploy.launch import network_log
 from deploy.launch.network_log import UNSAID, Network
+from deploy.launch.node import gib
 from deploy.launch.pulse import Pulse, Silent
-from deploy.launch.watch.trouble import ENGINE_SECONDS, STARVED_SHARE, gib
+from deploy.launch.watch.trouble import ENGINE_SECONDS, STARVED_SHARE
 from deploy.launch.watch.when import epoch
 
 PHASES = ("starting", "joining", "joined", "weights", "graphs", "ready")

@@ -86,6 +86,11 @@ def _of(repository: str, images: tuple[tuple[str, str], ...]) -> set[str]:
     return {digest for name, digest in images if name == repository.removeprefix("docker.io/")}
 
 
+def gib(size: float) -> str:
+    """Bytes for people, in GiB."""
+    return f"{size / 2**30:.1f} GiB"
+
+
 def assumed_spark(fabric: str) -> NodeFacts:
     """A stock DGX Spark as documented, assumed and not seen: for plans made without contact to a node."""
     return NodeFacts(

@@ -12,8 +12,8 @@ from deploy.errors import DeployError, NotReadyError
 from deploy.event import Event, Note, RankPhase
 from deploy.launch.gang import Gang, ending, verdict
 from deploy.launch.health import Observation
+from deploy.launch.node import gib
 from deploy.launch.pulse import Pulse, Silent
-from deploy.launch.watch.trouble import gib
 from deploy.remote import pulse
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import Lock
@@ -30,7 +30,7 @@ class Lookout:
 
     def __init__(self, fleet: Fleet, cluster: Cluster) -> None:
         self.fleet, self.cluster = fleet, cluster
-        self.gang = Gang.of(len(cluster.nodes), cluster.watch.memory_floor_gib * 2**30)
+        self.gang = Gang.of(len(cluster.nodes), cluster.watch.memory_floor)
         self.seen: queue.Queue[Observation] = queue.Queue()
         self.held: Lock | None = None
         self.begun = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deploy.cluster.spec import Cluster, Image
 from deploy.command import Result
@@ -109,11 +110,15 @@ def _streamed(head: Endpoint, cluster: Cluster) -> Streamed:
     return answer
 
 
+def short_question(cluster: Cluster) -> dict[str, Any]:
+    """The body of a chat request whose answer shows whether text is generated that can be read."""
+    messages = [{"role": "user", "content": "Name three colours."}]
+    return {"model": cluster.model.path, "messages": messages, "max_tokens": 32, "temperature": 0}
+
+
 def _generation(head: Endpoint, cluster: Cluster) -> Iterator[Event]:
     """One real generation."""
-    messages = [{"role": "user", "content": "Name three colours."}]
-    body = {"model": cluster.model.path, "messages": messages, "max_tokens": 32, "temperature": 0}
-    answer = head.post(CHAT, body, SMOKE_TIMEOUT)
+    answer = head.post(CHAT, short_question(cluster), SMOKE_TIMEOUT)
     if not answer.ok:
         raise NotReadyError(f"{cluster.name}: no answer from rank 0 ({answer.status}: {answer.body[:200]})", SEE_LOGS)
     text = text_of(answer.body)

@@ -8,7 +8,8 @@ from typing import Any
 
 from deploy.cluster.spec import Cluster
 from deploy.launch.doctor.check import Check, bad, good, skipped
-from deploy.launch.doctor.seen import Case, Seen, Snapshot, gib
+from deploy.launch.doctor.seen import Case, Seen, Snapshot
+from deploy.launch.node import gib
 from deploy.launch.sglang import server_flags
 
 MIB = 1 << 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.launch.doctor.check import Check, agree, bad, doubtful, good, skipped
-from deploy.launch.doctor.seen import Case, GpuProcess, Seen, gib
+from deploy.launch.doctor.seen import Case, GpuProcess, Seen
+from deploy.launch.node import gib
 from deploy.launch.plan import ARCHITECTURES, rank_name
 from deploy.launch.sglang import server_flags, server_port
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from deploy.cluster.spec import Cluster
 from deploy.launch.doctor.check import Check, agree, bad, doubtful, good, skipped
-from deploy.launch.doctor.seen import Case, Snapshot, gib
+from deploy.launch.doctor.seen import Case, Snapshot
 from deploy.launch.environment import COMPILE_MOUNT
+from deploy.launch.node import gib
 
 CACHE = "/root/.cache/huggingface"
 DOWNLOAD = "no node has it: SGLang downloads it, of unknown size, on every node"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from deploy.launch.doctor.check import Check, bad, good, skipped
 from deploy.launch.doctor.machine import foreign
-from deploy.launch.doctor.seen import Case, Seen, gib
+from deploy.launch.doctor.seen import Case, Seen
+from deploy.launch.node import gib
 
 BALANCE = 0.9
 """SGLang refuses to start where one rank has less than this share of another's free memory."""
@@ -24,7 +25,7 @@ LEAST = 1 << 30
 def memory_available(case: Case) -> Iterator[Check]:
     idle = {rank: node for rank, node in case.nodes.items() if not node.busy}
     most = max((node.facts.memory_available for node in idle.values()), default=0)
-    floor = case.cluster.watch.memory_floor_gib * (1 << 30)
+    floor = case.cluster.watch.memory_floor
     for rank in [rank for rank in case.nodes if rank not in idle]:
         yield skipped("memory.available", rank, "the cluster's rank runs here and uses it")
     for rank, node in idle.items():

@@ -110,8 +110,3 @@ class Case:
     @property
     def single(self) -> bool:
         return len(self.cluster.nodes) == 1
-
-
-def gib(size: float) -> str:
-    """Bytes as text: `82.0 GiB`."""
-    return f"{size / (1 << 30):.1f} GiB"

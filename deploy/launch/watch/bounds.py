@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.cluster.spec import Watch
+from deploy.launch.node import gib
 from deploy.launch.pulse import Pulse
-from deploy.launch.watch.trouble import gib
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _unfit(rank: int, pulse: Pulse | None, rules: Watch) -> str:
         return f"the node of rank {rank} cannot be reached"
     if pulse.docker_error:
         return f"the Docker Engine of rank {rank} gives no answer"
-    floor = rules.memory_floor_gib * 2**30
+    floor = rules.memory_floor
     if 0 < pulse.memory_available < floor:
         return f"the node of rank {rank} has {gib(pulse.memory_available)} of memory, below {gib(floor)}"
     return ""

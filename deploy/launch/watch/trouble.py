@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from deploy.cluster.spec import Watch
-from deploy.launch.node import RunningRank
+from deploy.launch.node import RunningRank, gib
 from deploy.launch.symptom import Rule, wedged
 from deploy.launch.watch.scene import NodeView, Scene
 from deploy.launch.watch.when import epoch
@@ -110,15 +110,11 @@ def _removed(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # no
 
 
 def _starved(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # noqa: ARG001
-    least = rules.memory_floor_gib * STARVED_SHARE * 2**30
+    least = rules.memory_floor * STARVED_SHARE
     for rank, pulse in scene.pulses.items():
         if 0 < pulse.memory_available < least:
             text = f"the node of rank {rank} has {gib(pulse.memory_available)} of memory left"
             yield Trouble("memory", rank, f"{text}, a quarter of watch.memory_floor_gib")
-
-
-def gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def _late(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:

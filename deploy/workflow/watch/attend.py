@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from deploy.event import Event
+from deploy.launch.node import gib
 from deploy.launch.watch.scene import Scene
-from deploy.launch.watch.trouble import Trouble, cut_off, gib, planned, trouble
+from deploy.launch.watch.trouble import Trouble, cut_off, planned, trouble
 from deploy.workflow.watch.post import Post, told
 from deploy.workflow.watch.probes import Probes
 
@@ -86,7 +87,7 @@ def _cut_off(post: Post, scene: Scene) -> Generator[Event, None, Scene]:
 
 def _memory(post: Post, rank: int, before: Scene, after: Scene) -> Iterator[Event]:
     """Once each time that a node falls below its floor."""
-    floor = post.cluster.watch.memory_floor_gib * 2**30
+    floor = post.cluster.watch.memory_floor
     new, old = after.pulses.get(rank), before.pulses.get(rank)
     was_low = old is not None and old.memory_available < floor
     if new is not None and 0 < new.memory_available < floor and not was_low:

@@ -10,14 +10,13 @@ from deploy.command import Command
 from deploy.launch import load
 from deploy.launch.load import Sample
 from deploy.launch.watch.scene import Health, Said, Seen
-from deploy.workflow.probe import CHAT, text_of
+from deploy.workflow.probe import CHAT, short_question, text_of
 from deploy.workflow.ready import HEALTH_TIMEOUT, SMOKE_TIMEOUT, current_load, endpoint
 from deploy.workflow.watch.post import Post
 
 HEALTH_EVERY, LOAD_EVERY = 5.0, 5.0
 WORKER_TIMEOUT, LOAD_TIMEOUT = 5.0, 4.0
 NO_CONTACT = "no connection to its node"
-TEXT = {"messages": [{"role": "user", "content": "Name three colours."}], "max_tokens": 32, "temperature": 0}
 
 
 class Probes:
@@ -86,8 +85,8 @@ class Probes:
             fleet = self._post.contacts.fleet(0)
             if fleet is None or self._stop.is_set():
                 return
-            body = {"model": self._post.cluster.model.path, **TEXT}
-            answer = endpoint(fleet, self._post.cluster, 0, self._post.key).post(CHAT, body, SMOKE_TIMEOUT)
+            head = endpoint(fleet, self._post.cluster, 0, self._post.key)
+            answer = head.post(CHAT, short_question(self._post.cluster), SMOKE_TIMEOUT)
             said = Said(time.monotonic(), text_of(answer.body) if answer.ok else None)
             self._tell(said)
             if not said.bad:
