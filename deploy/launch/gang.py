@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from deploy.launch.health import Gone, Observation, RankState, observe
-from deploy.launch.watch.marks import FOLLOWED
+from deploy.launch.watch.marks import followed
 
 JUDGED_AT_ONCE = 2
 
@@ -37,16 +37,13 @@ class Gang:
 
     @property
     def gone(self) -> tuple[Gone, ...]:
-        """The ranks that are gone, the first to go first: the others follow it, and may be noticed before it.
-
-        They follow within a tenth of a second, and nodes' clocks are known less well than that; but they say so.
-        """
+        """The ranks that are gone, the first to go first: the others follow it, and may be noticed before it."""
         found = [state.gone for state in self.ranks.values() if state.gone]
         return tuple(sorted(found, key=lambda one: (self._followed(one), one.at)))
 
     def _followed(self, gone: Gone) -> bool:
-        """It ended by itself, and its last lines tell of a connection that another rank closed."""
-        return gone.code is not None and any(FOLLOWED.search(line) for line in self.ranks[gone.rank].lines)
+        """It ended by itself, and says that another one went before."""
+        return gone.code is not None and followed(self.ranks[gone.rank].lines)
 
     @property
     def ready(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.launch.watch.evidence import Evidence
-from deploy.launch.watch.marks import CONSEQUENCES, EXCEPTION, FOLLOWED, JOINED, JOINING, PEER, ROOTS, Mark
+from deploy.launch.watch.marks import CONSEQUENCES, EXCEPTION, JOINED, JOINING, PEER, ROOTS, Mark, followed
 from deploy.launch.watch.trouble import Trouble, ending
 
 LAST_LINES = 15
@@ -44,7 +44,8 @@ class Case:
     @property
     def order(self) -> Sequence[Evidence]:
         """The ranks that ended by themselves, the first to go first; then the others."""
-        return sorted(self.ranks.values(), key=lambda one: (not one.ended, one.finished or 0.0, one.rank))
+        ranks = self.ranks.values()
+        return sorted(ranks, key=lambda one: (not one.ended, followed(one.log), one.finished or 0.0, one.rank))
 
     @property
     def first(self) -> Evidence | None:
@@ -157,13 +158,14 @@ def _ended(case: Case) -> Iterator[Cause]:
     lines, code = one.log[-LAST_LINES:], one.container.exit_code
     lost = _lost_peer(case, one)
     how = f"rank {one.rank} {ending(one.container)}"
+    # SGLang ends itself with SIGKILL when a connection is lost, which looks as if somebody else had sent it.
+    if lost is not None:
+        yield Cause("connection-lost", lost, f"{how}: its connection to rank {lost} was lost", lines)
+    if followed(one.log):
+        yield Cause("connection-lost", one.rank, f"{how}: its connections to other ranks were lost", lines)
     if code in (137, 143):
         signal = "SIGKILL" if code == 137 else "SIGTERM"
         yield Cause("killed", one.rank, f"{how}: somebody or something outside sent {signal}", lines)
-    if lost is not None:
-        yield Cause("connection-lost", lost, f"{how}: its connection to rank {lost} was lost", lines)
-    if any(FOLLOWED.search(line) for line in lines):
-        yield Cause("connection-lost", one.rank, f"{how}: its connections to other ranks were lost", lines)
     if code in (132, 134, 135, 136, 139):
         yield Cause("crash", one.rank, f"{how}: it crashed with signal {code - 128}", lines)
 

@@ -1,8 +1,9 @@
-"""The lines by which SGLang, PyTorch, NCCL, Triton and Python tell why a rank ends, by cause. Data alone."""
+"""The lines by which SGLang, PyTorch, NCCL, Triton and Python tell why a rank ends, by cause."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -107,3 +108,12 @@ JOINING = re.compile(r"Init torch distributed begin")
 JOINED = re.compile(r"Init torch distributed ends")
 EXCEPTION = re.compile(r"^(?:\[[^]]*\] )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|OutOfResources|Interrupt)\b.*)")
 """The last line of a Python traceback."""
+_LAST_LINES = 40
+
+
+def followed(log: Sequence[str]) -> bool:
+    """Whether a rank that ended by itself says that another one, or the way to it, went before it.
+
+    Ranks follow each other within a tenth of a second, and nodes' clocks are known less well than that.
+    """
+    return any(FOLLOWED.search(line) for line in log[-_LAST_LINES:])
