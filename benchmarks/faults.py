@@ -104,9 +104,9 @@ def main() -> None:
     ranks = args.ranks or (2 if args.quick else 4)
     chosen = cells(args.only or (QUICK if args.quick else ()))
     count = 1 if args.quick else args.runs
-    todo = [(cell, number) for number in range(count) for cell in chosen]
-    # What else the machine does at a time must not fall on one fault alone.
-    random.Random(0).shuffle(todo)
+    # In another order each round: what else the machine does at a time must not fall on one fault alone.
+    dice = random.Random(0)
+    todo = [(cell, number) for number in range(count) for cell in dice.sample(chosen, len(chosen))]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began, said = time.monotonic(), {"machine": machine(), "method": METHOD, "date": time.strftime("%Y-%m-%d")}
     with tempfile.TemporaryDirectory(prefix="sglang-spark-faults-") as folder:
