@@ -127,7 +127,9 @@ class Scene:
 
     def known(self) -> Known:
         """The truth of this moment, past the tool."""
-        seen, away = self.lane.seen.alive(), self.out_of_reach and not self.cured and self.struck > 0
+        struck = not self.cured and self.struck > 0
+        away = self.out_of_reach and struck and self.fault != "reboots"  # that one is there again
+        seen = self.lane.seen.alive()
         heard = {name for name, one in seen.items() if not (away and one.node == self.victim)}
         return Known(
             alive=frozenset(heard),
@@ -136,5 +138,5 @@ class Scene:
             locked=self.locked(),
             away=int(away),
             hurt=self.cell.fault.bound == HANG and self.struck > 0 and bool(set(seen) & set(self.gang)),
-            doubtful=self.fault == "lossy" and not self.cured,
+            doubtful=self.fault in ("lossy", "reboots") and struck,
         )

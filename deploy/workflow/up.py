@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
 from deploy.command import Result
-from deploy.errors import DeployError, NotReadyError
+from deploy.errors import DeployError, LockedError, NotReadyError
 from deploy.event import Event, Note, Progress
 from deploy.launch import plan
 from deploy.launch.finding import shared
@@ -40,11 +40,13 @@ ASSUMED_DIGEST = "sha256:" + "0" * 64
 class Options:
     """`timeout`: seconds until every rank must be ready. `holder`: who takes the lock, for the next one to read.
 
-    `key` is the API's, and set by `up` itself.
+    `after`: ranks whose ended containers must still be there, since nobody meant them to go. `key` is the API's, and
+    set by `up` itself.
     """
 
     timeout: float = 1800.0
     holder: str = ""
+    after: tuple[int, ...] = ()
     key: str = field(default="", repr=False)
 
 
@@ -61,6 +63,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
             for what in gated.result():
                 yield Note(f"allowed by image.allow: {what}", "warning")
             seen = yield from _admitted(fleet, cluster, held.results)
+            _still_wanted(fleet, seen, options.after)
             todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             lookout.held = held
@@ -99,6 +102,13 @@ def _admitted(fleet: Fleet, cluster: Cluster, results: Mapping[int, Result]) -> 
     seen, warnings = admitted(fleet, cluster, results)
     yield from told(fleet, warnings)
     return seen
+
+
+def _still_wanted(fleet: Fleet, seen: list[NodeFacts], after: tuple[int, ...]) -> None:
+    """Raises LockedError where a `down` came between the decision to restart and the lock."""
+    gone = {rank: "its rank was removed meanwhile" for rank in after if not seen[rank].ranks}
+    if gone:
+        raise fleet.error(gone, "nothing is started, since that was on purpose", LockedError)
 
 
 def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -45,13 +45,24 @@ def trouble(scene: Scene, rules: Watch, now: float) -> Trouble | None:
     return next(chain.from_iterable(judge(scene, rules, now) for judge in judges), None)
 
 
-def planned(scene: Scene, now: float) -> bool:
-    """No node that can be heard has a container of the cluster any more: only `down` and `up` remove them."""
+def planned(scene: Scene, now: float, kept: Iterable[int] = ()) -> bool:
+    """Somebody removed the ranks: only `down` and `up` do.
+
+    No node that can be heard has a container of the cluster any more; or not that of a rank which was taken down and
+    `kept`, whatever became of the others, since their nodes may have been away when `down` came.
+    """
+    if any(_absent(scene.nodes[rank], now) for rank in kept):
+        return True
     present = [node for node in scene.nodes.values() if now - node.heard < SILENT_SECONDS]
     if any(node.pulse is None for node in present):
         return False
     known = [node for node in present if node.engine_silent is None]
-    return bool(known) and all(node.absent is not None and now - node.absent >= ABSENT_SECONDS for node in known)
+    return bool(known) and all(_absent(node, now) for node in known)
+
+
+def _absent(node: NodeView, now: float) -> bool:
+    """For long enough not to be a moment between two containers."""
+    return node.absent is not None and now - node.absent >= ABSENT_SECONDS
 
 
 def leaving(scene: Scene, now: float) -> bool:
@@ -105,7 +116,7 @@ def _removed(scene: Scene, rules: Watch, now: float) -> Iterator[Trouble]:  # no
     if not any(now - node.heard < SILENT_SECONDS for node in others):
         return
     for rank, node in scene.nodes.items():
-        if node.absent is not None and now - node.absent >= ABSENT_SECONDS:
+        if _absent(node, now):
             yield Trouble("removed", rank, f"the container of rank {rank} is gone while others are there")
 
 

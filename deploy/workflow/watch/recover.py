@@ -108,9 +108,12 @@ def await_restart(post: Post, kept: Kept, *, removed: bool) -> Generator[Event, 
             scene, removed = post.scene(), False
         if not _settled(scene) or (not removed and leaving(scene, time.monotonic())):
             continue
-        if scene.running or (not removed and planned(scene, time.monotonic())):
+        if scene.running or (not removed and planned(scene, time.monotonic(), kept.incident.gang)):
             return (kept if scene.running else _ended(kept, "planned")), None
-        kept = yield from _fetch_missing(post, scene, kept)
+        fetched = yield from _fetch_missing(post, scene, kept)
+        if fetched is not kept:
+            kept = fetched
+            continue  # that took seconds, in which somebody may have removed the ranks
         decision = _decide(post, scene, kept)
         if isinstance(decision, Go | Stop):
             return kept, decision
@@ -143,7 +146,7 @@ def _fetch_missing(post: Post, scene: Scene, kept: Kept) -> Generator[Event, Non
         for rank in kept.incident.missing
         if rank in heard and not scene.pulses[rank].docker_error and scene.pulses[rank].container
     ]
-    down: Down = (yield from take_down(post, scene, back)) if back else Down()
+    down = (yield from take_down(post, scene, back)) if back else Down()
     _add(post, kept, down.left)
     had = {rank for rank, one in down.left.items() if one.log is not None}
     if not had:

@@ -114,7 +114,7 @@ def _restart(asked: Asked, kept: Kept) -> Generator[Event, None, bool | None]:
                 return (yield from _given_up(asked, post, kept, decision))
         kept = kept.save(kept.incident.restarted(now()))
         try:
-            yield from _started(asked, kept, decision)
+            yield from _started(asked, kept, decision, removed=removed)
             return True
         except LockedError:
             kept.save(kept.incident.taken_back())
@@ -129,12 +129,14 @@ def _restart(asked: Asked, kept: Kept) -> Generator[Event, None, bool | None]:
             time.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
 
 
-def _started(asked: Asked, kept: Kept, decision: Go) -> Iterator[Event]:
+def _started(asked: Asked, kept: Kept, decision: Go, *, removed: bool) -> Iterator[Event]:
     document = asked.read()
+    timeout = document.cluster.watch.loading_minutes * 60
+    options = Options(timeout, asked.holder, after=() if removed else tuple(kept.incident.gang))
     count = f"restart {decision.number} of {decision.most} within {document.cluster.watch.window_hours:g} h"
     yield told("restarting", count)
     try:
-        yield from up(document, asked.environ, Options(document.cluster.watch.loading_minutes * 60, asked.holder))
+        yield from up(document, asked.environ, options)
     except KeyboardInterrupt:
         kept.save(replace(kept.incident, outcome="interrupted"))
         raise

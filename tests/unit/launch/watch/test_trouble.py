@@ -124,6 +124,13 @@ def test_removed_where_it_can_be_seen_is_planned_though_a_node_is_away() -> None
     assert planned(scene, 26)
 
 
+def test_a_rank_that_was_taken_down_and_is_removed_was_meant_to_go_though_others_are_left() -> None:
+    scene = seen(*serving(10), pulse(1, 11), pulse(1, 14))
+    assert planned(scene, 14, kept=(0, 1))
+    assert not planned(scene, 14, kept=(0, 2))
+    assert not planned(scene, 14)
+
+
 def test_one_removed_rank_among_running_ones_is_trouble() -> None:
     scene = seen(*serving(10), pulse(2, 11), *(one for one in serving(14) if one.rank != 2), pulse(2, 14))
     found = judged(scene, 14)
