@@ -19,6 +19,8 @@ PATIENCE = 20
 """Seconds that a node keeps the lock of a holder that says nothing."""
 BEAT_EVERY = 5.0
 """Seconds between two bytes to a node."""
+QUIET = 8
+"""Seconds without a byte after which a node takes the holder for gone, and lets the next one wait."""
 _MARGIN = 2.0
 # A clock that also runs while this machine sleeps, where there is one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

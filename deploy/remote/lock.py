@@ -37,7 +37,8 @@ def lock(fleet: Fleet, holder: str, then: Mapping[int, Command] | None = None) -
 
 
 def holding(marks: tuple[str, ...], then: Command | None = None) -> Command:
-    """The command that holds a lock; `marks`: cluster, token, patience in seconds, `again` or empty, holder."""
+    """The command that holds a lock; `marks`: cluster, token, patience and quiet in seconds, `again` or empty,
+    holder."""
     argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *marks, *(then.argv if then else ()))
     return Command(argv, held=True, timeout=float("inf"))
 
@@ -57,7 +58,7 @@ class Lock:
         self._held = {rank: self._begin(rank, self._then.get(rank)) for rank in fleet.ranks}
 
     def _begin(self, rank: int, then: Command | None, again: str = "") -> HeldLock:
-        marks = (self._fleet.name, self._token, str(held.PATIENCE), again, self._holder)
+        marks = (self._fleet.name, self._token, str(held.PATIENCE), str(held.QUIET), again, self._holder)
         return HeldLock(self._fleet, rank, holding(marks, then), runs=bool(then))
 
     def take(self) -> None:

@@ -15,7 +15,7 @@ from deploy.remote import held
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import lock
 
-PATIENCE = 5
+PATIENCE, QUIET = 5, 2
 _CRITICAL = 'mkdir "$HOME/busy" || echo two >> "$HOME/two"; echo "$1" >> "$HOME/done"; sleep "$2"; rmdir "$HOME/busy"'
 
 
@@ -24,7 +24,7 @@ def say(what: object) -> None:
 
 
 def main(file: str, seconds: str) -> None:
-    held.PATIENCE, held.BEAT_EVERY = PATIENCE, 1.0
+    held.PATIENCE, held.QUIET, held.BEAT_EVERY = PATIENCE, QUIET, 1.0
     with closing(Fleet(load(file).cluster)) as fleet:
         try:
             with lock(fleet, f"`test` {seconds}") as locks:
