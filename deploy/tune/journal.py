@@ -26,7 +26,7 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
-        self._known: dict[tuple[Any, ...], Timing] = {}
+        self._known: dict[Trial, Timing] = {}
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -48,7 +48,7 @@ class Journal:
             hint = "name another --journal, or remove the file"
             raise TuneError(f"{self.path}: holds measurements of something else", hint)
         for line in lines[1:]:
-            self._known[trial_of(line["trial"]).key] = timing_of(line["timing"])
+            self._known[trial_of(line["trial"])] = timing_of(line["timing"])
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         self._file.seek(0)
@@ -68,14 +68,14 @@ class Journal:
 
     def known(self, trial: Trial) -> Timing | None:
         """What was measured of it already."""
-        return self._known.get(trial.key)
+        return self._known.get(trial)
 
     def __len__(self) -> int:
         return len(self._known)
 
     def add(self, trial: Trial, timing: Timing) -> None:
         """On disk when this returns."""
-        self._known[trial.key] = timing
+        self._known[trial] = timing
         self._write({"trial": trial_json(trial), "timing": timing_json(timing)})
 
     def _write(self, line: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The least time that a GEMM of experts can take on a GPU: the bytes and operations that none of its kernels can save."""
+"""The least time that a GEMM of experts can take on a GPU, by the bytes and operations that no kernel can save."""
 
 from __future__ import annotations
 

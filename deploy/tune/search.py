@@ -7,15 +7,16 @@ its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 from deploy.kernels.exact.space import GROUPS
 from deploy.kernels.table import Config
-from deploy.tune.trial import GemmName, Timing, Trial
+from deploy.tune.trial import Batch, GemmName, Timing, Trial
 
-Asking = Generator[Trial, Timing, "Found"]
+Timings = Sequence[Timing]
+Asking = Generator[Batch, Timings, "Found"]
 GEMMS: tuple[GemmName, ...] = ("up", "down")
 TOLERANCE = 0.02
 """The greatest error of a right result: eight-bit products summed in float32 and rounded to bfloat16 were off by less
@@ -38,6 +39,9 @@ class Effort:
     replays: int = 5
     tile: float = 0.08
     """Tiles (BLOCK_SIZE_M) whose best pair of GEMMs is within this share of the best pair stay in the race."""
+
+
+USUAL = Effort()
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,9 @@ class _Times:
         elif timing.seconds:
             self.medians[config] = timing.median
 
-    def within(self, share: float, among: Iterable[Config] | None = None) -> list[Config]:
-        """The candidates within a share of the best, the best first."""
-        pool = self.medians if among is None else [one for one in among if one in self.medians]
+    def near(self, row: int, share: float) -> list[Config]:
+        """The candidates with this BLOCK_SIZE_M within a share of their best, the best first."""
+        pool = [config for config in self.medians if config.block_m == row]
         ordered = sorted(pool, key=self.medians.__getitem__)
         return [one for one in ordered if self.medians[one] <= self.medians[ordered[0]] * (1 + share)]
 
@@ -93,7 +97,7 @@ def search(
     tokens: int,
     candidates: Mapping[GemmName, Sequence[Config]],
     first: Sequence[Config] = (),
-    effort: Effort = Effort(),  # noqa: B008 (immutable)
+    effort: Effort = USUAL,
 ) -> Asking:
     """Ask for trials, be told their timings, and find the best pair with one BLOCK_SIZE_M.
 
@@ -101,12 +105,26 @@ def search(
     that what is slow is known early. Raises NothingRunsError.
     """
     times = {gemm: _Times() for gemm in candidates}
-    for gemm, known in times.items():
-        yield from _sifted(tokens, gemm, _ordered(candidates[gemm], first), known, effort)
+    ordered = [(gemm, config) for gemm in candidates for config in _ordered(candidates[gemm], first)]
+    sift = (Trial(tokens, gemm, config, "sift", 0, effort.sift) for gemm, config in ordered)
+    yield from _timed(times, Batch(tuple(sift), effort.hopeless))
+    _see_that_some_run(tokens, times)
     rows = _rows(times, effort.tile)
-    for gemm, known in times.items():
-        for row in rows:
-            yield from _varied(tokens, gemm, row, known, effort)
+    again = [
+        Trial(tokens, gemm, config, "again", 0, effort.again)
+        for gemm, known in times.items()
+        for row in rows
+        for config in known.near(row, effort.near)
+    ]
+    yield from _timed(times, Batch(tuple(again)))
+    orders = [
+        Trial(tokens, gemm, replace(config, group_m=group), "order", 0, effort.again)
+        for gemm, known in times.items()
+        for row in rows
+        for config in known.near(row, effort.close)[: effort.varied]
+        for group in GROUPS[1:]
+    ]
+    yield from _timed(times, Batch(tuple(orders)))
     return (yield from _decided(tokens, times, effort))
 
 
@@ -120,24 +138,24 @@ def _plain(config: Config) -> Config:
     return replace(config, group_m=GROUPS[0])
 
 
-def _sifted(
-    tokens: int, gemm: GemmName, candidates: Sequence[Config], known: _Times, effort: Effort
-) -> Generator[Trial, Timing, None]:
-    """One look at every candidate."""
-    for config in candidates:
-        best = min(known.medians.values(), default=0.0)
-        timing = yield Trial(tokens, gemm, config, "sift", 0, effort.sift, best * effort.hopeless)
-        known.take(config, timing)
-    if not known.medians:
-        what = next(iter(known.dropped.values()), "there is no candidate")
-        raise NothingRunsError(f"no configuration of the {gemm} GEMM ran for {tokens} tokens: {what}")
+def _timed(times: Mapping[GemmName, _Times], batch: Batch) -> Generator[Batch, Timings, None]:
+    """Time configurations, and keep what came of it."""
+    for trial, timing in zip(batch.trials, (yield batch), strict=True):
+        times[trial.gemm].take(trial.config, timing)
+
+
+def _see_that_some_run(tokens: int, times: Mapping[GemmName, _Times]) -> None:
+    for gemm, known in times.items():
+        if not known.medians:
+            what = next(iter(known.dropped.values()), "there is no candidate")
+            raise NothingRunsError(f"no configuration of the {gemm} GEMM ran for {tokens} tokens: {what}")
 
 
 def _rows(times: Mapping[GemmName, _Times], share: float) -> list[int]:
     """The BLOCK_SIZE_Ms that both GEMMs have, whose best pair is near the best of all."""
     sums: dict[int, float] = {}
     for row in set.intersection(*({config.block_m for config in known.medians} for known in times.values())):
-        sums[row] = sum(min(_of(known, row).values()) for known in times.values())
+        sums[row] = sum(known.medians[known.near(row, 0)[0]] for known in times.values())
     if not sums:
         raise NothingRunsError("no BLOCK_SIZE_M runs in both GEMMs")
     return [
@@ -145,55 +163,47 @@ def _rows(times: Mapping[GemmName, _Times], share: float) -> list[int]:
     ]
 
 
-def _of(known: _Times, row: int) -> dict[Config, float]:
-    return {config: seconds for config, seconds in known.medians.items() if config.block_m == row}
-
-
-def _varied(tokens: int, gemm: GemmName, row: int, known: _Times, effort: Effort) -> Generator[Trial, Timing, None]:
-    """Those near the best are timed again, and the best of these in every order of tiles."""
-    for config in known.within(effort.near, _of(known, row)):
-        known.take(config, (yield Trial(tokens, gemm, config, "again", 0, effort.again)))
-    for config in known.within(effort.close, _of(known, row))[: effort.varied]:
-        for group in GROUPS[1:]:
-            other = replace(config, group_m=group)
-            known.take(other, (yield Trial(tokens, gemm, other, "order", 0, effort.again)))
-
-
 def _decided(tokens: int, times: Mapping[GemmName, _Times], effort: Effort) -> Asking:
     """The finalists of every tile take turns; the best pair wins whose results are right."""
     rows = _rows(times, effort.tile / 2)
-    found: dict[int, dict[GemmName, Best]] = {}
-    for row in rows:
-        pair: dict[GemmName, Best] = {}
-        for gemm, known in times.items():
-            best = yield from _final(tokens, gemm, row, known, effort)
-            if best:
-                pair[gemm] = best
-        if len(pair) == len(times):
-            found[row] = pair
-    if not found:
+    finalists = [
+        (gemm, config)
+        for gemm, known in times.items()
+        for row in rows
+        for config in known.near(row, effort.close)[: effort.finalists]
+    ]
+    trials = [
+        Trial(tokens, gemm, config, "final", number, effort.replays)
+        for number in range(effort.rounds)
+        for gemm, config in finalists
+    ]
+    checks = [Trial(tokens, gemm, config, "check", 0, 0) for gemm, config in finalists]
+    timings = yield Batch((*trials, *checks))
+    rounds: dict[tuple[GemmName, Config], list[Timing]] = {one: [] for one in finalists}
+    for trial, timing in zip((*trials, *checks), timings, strict=True):
+        rounds[trial.gemm, trial.config].append(timing)
+    best: dict[tuple[GemmName, int], Best] = {}
+    for (gemm, config), seen in rounds.items():
+        found = _judged(config, seen)
+        if isinstance(found, str):
+            times[gemm].dropped[config] = found
+        elif (key := (gemm, config.block_m)) not in best or found.seconds < best[key].seconds:
+            best[key] = found
+    pairs = [{gemm: best[gemm, row] for gemm in times} for row in rows if all((gemm, row) in best for gemm in times)]
+    if not pairs:
         raise NothingRunsError(f"every finalist for {tokens} tokens gave a wrong result")
-    winner = min(found.values(), key=lambda pair: sum(one.seconds for one in pair.values()))
     dropped = tuple((gemm, config, why) for gemm, known in times.items() for config, why in known.dropped.items())
-    return Found(tokens, winner, dropped)
+    return Found(tokens, min(pairs, key=lambda pair: sum(one.seconds for one in pair.values())), dropped)
 
 
-def _final(
-    tokens: int, gemm: GemmName, row: int, known: _Times, effort: Effort
-) -> Generator[Trial, Timing, Best | None]:
-    finalists = known.within(effort.close, _of(known, row))[: effort.finalists]
-    rounds: dict[Config, list[float]] = {config: [] for config in finalists}
-    for number in range(effort.rounds):
-        for config in finalists:
-            timing = yield Trial(tokens, gemm, config, "final", number, effort.replays)
-            known.take(config, timing)
-            rounds[config] += [timing.median] if timing.seconds else []
-    for config in sorted((one for one in finalists if rounds[one]), key=lambda one: median(rounds[one])):
-        checked = yield Trial(tokens, gemm, config, "check", 0, 0)
-        if checked.error is not None and checked.error <= TOLERANCE:
-            middle = median(rounds[config])
-            spread = (max(rounds[config]) - min(rounds[config])) / middle
-            return Best(config, middle, spread, checked.error)
-        known.dropped[config] = checked.failed or f"wrong: off by {checked.error} of the greatest value"
-        known.medians.pop(config, None)
-    return None
+def _judged(config: Config, seen: Sequence[Timing]) -> Best | str:
+    """A finalist by its rounds and, last of them, its check; or why it is out."""
+    rounds = [timing.median for timing in seen if timing.seconds]
+    failed = next((timing.failed for timing in seen if timing.failed), "")
+    error = seen[-1].error
+    if failed or error is None or not rounds:
+        return failed or "it was not measured"
+    if error > TOLERANCE:
+        return f"wrong: off by {error:.3f} of the greatest value"
+    middle = median(rounds)
+    return Best(config, middle, (max(rounds) - min(rounds)) / middle, error)

@@ -16,8 +16,7 @@ class Trial:
     """One measurement: a configuration for one GEMM at a batch size in tokens.
 
     `stage` and `round` tell repeated measurements of a configuration apart. `replays` is how many figures are wanted;
-    with 0 the result's correctness is looked at, and nothing is timed. `limit`: seconds a call from which on the
-    configuration is of no interest, so that a first call that is slower ends the trial; 0 for none.
+    with 0 the result's correctness is looked at, and nothing is timed.
     """
 
     tokens: int
@@ -26,20 +25,25 @@ class Trial:
     stage: str
     round: int = 0
     replays: int = 1
-    limit: float = 0.0
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What makes two trials one measurement: not the limit, which depends on what was measured before."""
-        return self.tokens, self.gemm, self.config, self.stage, self.round
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials that may be compiled together, then made in this order.
+
+    `hopeless`: a first call that takes this many times as long as the GEMM's best so far ends its trial; 0 for none.
+    """
+
+    trials: tuple[Trial, ...]
+    hopeless: float = 0.0
 
 
 @dataclass(frozen=True)
 class Timing:
     """What came of a trial: seconds a call, one figure a replay; `gpu` is how long the GPU was at work for it.
 
-    `slow`: it was given up at its limit. `error`: the greatest difference to float32 arithmetic over the greatest value.
-    `failed`: why it could not be measured, such as Triton's refusal.
+    `slow`: it was given up after a hopeless first call. `error`: the greatest difference to float32 arithmetic over the
+    greatest value. `failed`: why it could not be measured, such as Triton's refusal.
     """
 
     seconds: tuple[float, ...] = ()

@@ -6,24 +6,30 @@ where they are so few that the cache could hold them, other copies of them take 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+import triton
+from torch import Tensor
 
 from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.exact.launcher import StandIns, launch, load
 from deploy.kernels.shape import Gemm, Shape
 from deploy.tune.gpu import routing, tensors
 from deploy.tune.gpu.tensors import Quantised
+from deploy.tune.problem import Problem
 
 COLD = 4
 """How often what the calls of one turn read would fill the cache."""
 MOST_TURNS, LEAST_TURNS = 16, 2
+LAUNCH = 30e-6
+"""Seconds that a single launch may take beyond the kernel's own time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +39,19 @@ class Turn:
     weights: Quantised
     rows: Quantised
     routing: routing.Routing
-    out: torch.Tensor
+    out: Tensor
 
 
 class Bench:
     """`source` is SGLang's module of kernel and launcher. Weights are made once."""
 
-    def __init__(self, source: Path, shape: Shape, skew: float = 0.0) -> None:
-        self.shape, self.skew = shape, skew
+    def __init__(self, source: Path, problem: Problem) -> None:
+        self.shape, self.skew = problem.shape, problem.skew
+        if problem.emulation:
+            _limit_shared_memory(problem.emulation.shared_memory)
+        torch.manual_seed(0)
         major, minor = torch.cuda.get_device_capability()
-        self._module = load(source, StandIns(10 * major + minor, ("sglang",), **_GIVEN))
-        self._jit = self._module.fused_moe_kernel
+        self._module: Any = load(source, StandIns(10 * major + minor, ("sglang",), **_GIVEN))
         self._weights: dict[str, list[Quantised]] = {}
 
     @cached_property
@@ -80,7 +88,7 @@ class Bench:
         """What SGLang's launcher is called with, by its names."""
         aligned = self._aligned(turn, kernel.config.block_m)
         rows = turn.rows.values
-        rows.scale = turn.rows.scales  # type: ignore[attr-defined]
+        rows.scale = turn.rows.scales
         return {
             "A": rows, "B": turn.weights.values, "C": turn.out,
             "A_scale": None if self.shape.dtype in ("bf16", "fp16", "int8_w8a16") else turn.rows.scales,
@@ -90,42 +98,68 @@ class Bench:
             "num_tokens_post_padded": aligned.used,
         }  # fmt: skip
 
-    def compile(self, kernels: Iterable[Kernel], threads: int) -> dict[Kernel, str]:
-        """Compile into Triton's cache without a launch; why a kernel did not compile, or an empty string."""
-        self._module.fused_moe_kernel = _OnlyCompiled(self._jit)
-        try:
-            with ThreadPoolExecutor(threads) as pool:
-                return dict(pool.map(lambda kernel: (kernel, self._compiled(kernel)), kernels))
-        finally:
-            self._module.fused_moe_kernel = self._jit
+    def time(self, kernel: Kernel, replays: int, limit: float = 0.0) -> list[float]:
+        """Seconds a call, one figure for each replay of all turns.
 
-    def _compiled(self, kernel: Kernel) -> str:
-        try:
-            launch(self._module, kernel, self.arguments(kernel, self.turns(kernel.matrices, kernel.tokens)[0]))
-        except Exception as error:  # whatever the compiler says: the candidate is out
-            return f"{type(error).__name__}: {error}"[:300]
-        return ""
-
-    def time(self, kernel: Kernel, replays: int, warm: int = 1) -> list[float]:
-        """Seconds a call, one figure for each replay of all turns. Raises what Triton and CUDA raise."""
+        Raises HopelessError where the first call takes longer than `limit` seconds, and what Triton and CUDA raise.
+        """
         turns = [self.arguments(kernel, turn) for turn in self.turns(kernel.matrices, kernel.tokens)]
-        launch(self._module, kernel, turns[0])
-        torch.cuda.synchronize()
-        graph, stream = torch.cuda.CUDAGraph(), _side_stream()
+        self._load(kernel, turns[0])
+        stream, first, second = _side_stream(), _mark(), _mark()
         with torch.cuda.stream(stream):
-            graph.capture_begin(capture_error_mode="thread_local")
-            for turn in turns:
-                launch(self._module, kernel, turn)
-            graph.capture_end()
-            marks = [torch.cuda.Event(enable_timing=True) for _ in range(replays + 1)]
-            for _ in range(warm):
-                graph.replay()
+            first.record()
+            launch(self._module, kernel, turns[0])
+            second.record()
+            second.synchronize()
+            # A launch by itself takes some microseconds more than one of many.
+            if limit and first.elapsed_time(second) / 1000 > limit + LAUNCH:
+                raise HopelessError
+            graph = self._captured(kernel, turns)
+            marks = [_mark() for _ in range(replays + 1)]
+            graph.replay()
             marks[0].record()
             for mark in marks[1:]:
                 graph.replay()
                 mark.record()
-        marks[-1].synchronize()
-        return [first.elapsed_time(second) / 1000 / len(turns) for first, second in zip(marks, marks[1:], strict=False)]
+            marks[-1].synchronize()
+        return [one.elapsed_time(other) / 1000 / len(turns) for one, other in pairwise(marks)]
+
+    def _load(self, kernel: Kernel, turn: Mapping[str, Any]) -> None:
+        """Onto the GPU, without a launch: a slow kernel is launched once, and not to be loaded. Raises as `time`."""
+        jit = self._module.fused_moe_kernel
+        self._module.fused_moe_kernel = _OnlyLoaded(jit)
+        try:
+            launch(self._module, kernel, turn)
+        finally:
+            self._module.fused_moe_kernel = jit
+
+    def _captured(self, kernel: Kernel, turns: Sequence[dict[str, Any]]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            for turn in turns:
+                launch(self._module, kernel, turn)
+        finally:
+            graph.capture_end()
+        return graph
+
+    def clock(self) -> float:
+        """Seconds, once the GPU has nothing left to do."""
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def facts(self) -> dict[str, Any]:
+        """The GPU, what drives it, and what it was seen to do: bytes a second and operations a second."""
+        properties = torch.cuda.get_device_properties(0)
+        return {
+            "device": properties.name,
+            "processors": properties.multi_processor_count,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+            "cuda": torch.version.cuda,
+            "bandwidth": _bandwidth(),
+            "operations": _operations(self.shape),
+        }
 
     def error(self, kernel: Kernel) -> float:
         """The greatest difference to float32 arithmetic over the greatest value, of 64 random rows of the result."""
@@ -137,7 +171,7 @@ class Bench:
         wanted = self._expected(kernel, turn, some)
         return float(((out[some].float() - wanted).abs().max() / wanted.abs().max()).item())
 
-    def _expected(self, kernel: Kernel, turn: Turn, some: torch.Tensor) -> torch.Tensor:
+    def _expected(self, kernel: Kernel, turn: Turn, some: Tensor) -> Tensor:
         up = kernel.gemm == "up"
         experts = turn.routing.ids.flatten()[some].long()
         left = turn.rows.rows(some // self.shape.top_k if up else some)
@@ -145,14 +179,56 @@ class Bench:
         return found if up else found * turn.routing.weights.flatten()[some].unsqueeze(-1)
 
 
-class _OnlyCompiled:
-    """Takes the place of a Triton kernel, and compiles where that would launch."""
+class _OnlyLoaded:
+    """Takes the place of a Triton kernel, and loads where that would launch."""
 
     def __init__(self, jit: Any) -> None:
         self._jit = jit
 
-    def __getitem__(self, grid: Any) -> Any:
-        return lambda *given, **named: self._jit.warmup(*given, grid=grid, **named)
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        return lambda *given, **named: self._jit.warmup(*given, grid=grid, **named)._init_handles()
+
+
+class HopelessError(Exception):
+    """A call took so long that nothing more need be known of the kernel."""
+
+
+def _mark() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)
+
+
+def _limit_shared_memory(limit: int) -> None:
+    """Let Triton grant no more bytes a block than another GPU does. From Triton 3.5 on."""
+    import triton.compiler.compiler as compiler
+
+    compiler.max_shared_mem = lambda _: limit
+
+
+def _best_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """Seconds that the GPU took, the least of some repeats."""
+    seconds = []
+    for _ in range(repeats + 1):
+        first, second = _mark(), _mark()
+        first.record()
+        work()
+        second.record()
+        second.synchronize()
+        seconds.append(first.elapsed_time(second) / 1000)
+    return min(seconds[1:])
+
+
+def _bandwidth() -> float:
+    """Bytes a second, read from memory: a sum over a GiB."""
+    data = torch.ones(1 << 28, device="cuda", dtype=torch.float32)
+    return float(data.nbytes) / _best_of(data.sum)
+
+
+def _operations(shape: Shape) -> float:
+    """Operations a second of a large product in 16 bits, which every GPU has."""
+    size = 4096
+    dtype = tensors.compute_dtype(shape)
+    one, other = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
+    return float(2 * size**3 / _best_of(lambda: one @ other))
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-Tensor = torch.Tensor
 DEVICE = "cuda"
 
 

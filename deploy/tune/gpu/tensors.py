@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from deploy.kernels.shape import Gemm, Shape
 
-Tensor = torch.Tensor
 DTYPES = {
     "fp8_w8a8": torch.float8_e4m3fn,
     "int8_w8a8": torch.int8,
@@ -90,5 +90,7 @@ def _random(shape: Any, dtype: torch.dtype) -> Tensor:
     """Normally distributed, over much of what an 8-bit type can hold."""
     found = torch.randn(shape, device=DEVICE, dtype=torch.float32)
     if dtype == torch.int8:
-        return (found * 32).round().clamp(-127, 127).to(dtype)
-    return (found * 64).to(dtype) if dtype == torch.float8_e4m3fn else found.to(dtype)
+        found = (found * 32).round().clamp(-127, 127)
+    elif dtype == torch.float8_e4m3fn:
+        found = found * 64
+    return found.to(dtype)
