@@ -28,6 +28,8 @@ from deploy.tune.problem import Problem
 COLD = 4
 """How often what the calls of one turn read would fill the cache."""
 MOST_TURNS, LEAST_TURNS = 16, 2
+BUSY = 2e-3
+"""Seconds of other work that the GPU is given while a trial is prepared."""
 LAUNCH = 30e-6
 """Seconds that a single launch may take beyond the kernel's own time."""
 
@@ -104,9 +106,10 @@ class Bench:
         Raises HopelessError where the first call takes longer than `limit` seconds, and what Triton and CUDA raise.
         """
         turns = [self.arguments(kernel, turn) for turn in self.turns(kernel.matrices, kernel.tokens)]
-        self._load(kernel, turns[0])
         stream, first, second = _side_stream(), _mark(), _mark()
         with torch.cuda.stream(stream):
+            self._load(kernel, turns[0])
+            self._keep_busy()  # so that nothing is waited for between the marks
             first.record()
             launch(self._module, kernel, turns[0])
             second.record()
@@ -114,6 +117,7 @@ class Bench:
             # A launch by itself takes some microseconds more than one of many.
             if limit and first.elapsed_time(second) / 1000 > limit + LAUNCH:
                 raise HopelessError
+            self._keep_busy()
             graph = self._captured(kernel, turns)
             marks = [_mark() for _ in range(replays + 1)]
             graph.replay()
@@ -123,6 +127,19 @@ class Bench:
                 mark.record()
             marks[-1].synchronize()
         return [one.elapsed_time(other) / 1000 / len(turns) for one, other in pairwise(marks)]
+
+    def _keep_busy(self) -> None:
+        """Work for the GPU while this side prepares: one that waits for much of the time lowers its clocks, and a
+        server's does not wait."""
+        data, times = self._chores
+        for _ in range(times):
+            data.add_(1)
+
+    @cached_property
+    def _chores(self) -> tuple[Tensor, int]:
+        """Memory to go over, and how often, for it to take BUSY seconds."""
+        data = torch.zeros(1 << 26, device="cuda", dtype=torch.float32)
+        return data, max(int(BUSY / _best_of(lambda: data.add_(1))), 1)
 
     def _load(self, kernel: Kernel, turn: Mapping[str, Any]) -> None:
         """Onto the GPU, without a launch: a slow kernel is launched once, and not to be loaded. Raises as `time`."""
@@ -214,7 +231,7 @@ def _best_of(work: Callable[[], object], repeats: int = 5) -> float:
         second.record()
         second.synchronize()
         seconds.append(first.elapsed_time(second) / 1000)
-    return min(seconds[1:])
+    return float(min(seconds[1:]))
 
 
 def _bandwidth() -> float:
@@ -228,7 +245,8 @@ def _operations(shape: Shape) -> float:
     size = 4096
     dtype = tensors.compute_dtype(shape)
     one, other = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
-    return float(2 * size**3 / _best_of(lambda: one @ other))
+    seconds = _best_of(lambda: one @ other)
+    return 2.0 * size**3 / seconds
 
 
 @cache
