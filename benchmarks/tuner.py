@@ -1,8 +1,8 @@
 """The tuner against SGLang's method, on one GPU: GPU time spent, and how much slower the chosen kernels are.
 
-`benchmarks/tuner.py SOURCE [--shape glm] [--tokens 1,16,...] [--journal DIR] [--json] [--out FILE]`, on a machine with a
-CUDA GPU, PyTorch and Triton; SOURCE is SGLang's fused_moe_triton_kernels.py. The GPU compiles GB10's lowering under GB10's
-shared memory. docs/results.md says how it is measured.
+`benchmarks/tuner.py SOURCE [--shape NAME] [--tokens 1,16,...] [--journal DIR] [--json] [--out FILE]`, on a machine with
+a CUDA GPU, PyTorch and Triton; SOURCE is SGLang's fused_moe_triton_kernels.py. The GPU compiles GB10's lowering under
+GB10's shared memory. docs/results.md says how it is measured.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from deploy.kernels.table import Config  # noqa: E402
 from deploy.tune.device import Device  # noqa: E402
 from deploy.tune.journal import Journal  # noqa: E402
 from deploy.tune.play import play  # noqa: E402
-from deploy.tune.problem import SIZES, Emulation, Problem  # noqa: E402
+from deploy.tune.problem import Emulation, Problem  # noqa: E402
 from deploy.tune.roofline import Ceilings, bound  # noqa: E402
 from deploy.tune.search import GEMMS, Found, search  # noqa: E402
+from deploy.tune.sizes import SIZES  # noqa: E402
 from deploy.tune.trial import GemmName, Timing, Trial  # noqa: E402
 
 SHAPES = {
@@ -37,7 +38,7 @@ SHAPES = {
     "Qwen3-30B-A3B-FP8, TP 2": Shape(128, 384, 2048, 8, "fp8_w8a8", (128, 128)),
 }
 SGLANG_CALLS = 151
-"""Of each candidate: one to compile, ten captured in a graph that is played five times to warm up and ten to measure."""
+"""Of each candidate: one to compile, ten in a graph that is played five times to warm up and ten to measure."""
 MEASURED = (1, 16, 64, 512, 4096)
 REPLAYS, HOPELESS = 3, 6.0
 
@@ -85,14 +86,15 @@ def measured(device: Device, journal: Journal, problem: Problem, tokens: int, ge
 
 @dataclass
 class Spent:
-    """GPU seconds of the search, by batch size."""
+    """GPU seconds of the search, by batch size; trials; and seconds in all, compilation included."""
 
     gpu: dict[int, float] = field(default_factory=dict)
-    calls: int = 0
+    trials: int = 0
+    wall: float = 0.0
 
     def take(self, trial: Trial, timing: Timing) -> None:
         self.gpu[trial.tokens] = self.gpu.get(trial.tokens, 0.0) + timing.gpu
-        self.calls += 1
+        self.trials += 1
 
 
 def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], spent: float) -> dict[str, Any]:
@@ -113,17 +115,25 @@ def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], spent: f
             "refused": len(truth.refused),
         }
     rows = {config.block_m for config in truths["up"].passes[1]}
-    pairs = [sum(min(t for c, t in one.passes[1].items() if c.block_m == tile) for one in truths.values()) for tile in rows]
+    pairs = [
+        sum(min(t for c, t in one.passes[1].items() if c.block_m == tile) for one in truths.values()) for tile in rows
+    ]
     row["pair_loss"] = sum(truths[gemm].passes[1][chosen[gemm]] for gemm in GEMMS) / min(pairs) - 1
     row["sglang_gpu_seconds"] = sum(one.sglang_seconds for one in truths.values())
     return row
+
+
+def _least(times: Mapping[Config, float], tile: int) -> float:
+    return min(seconds for config, seconds in times.items() if config.block_m == tile)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The tuner against SGLang's method")
     parser.add_argument("source", type=Path)
     parser.add_argument("--shape", action="append", choices=list(SHAPES))
-    parser.add_argument("--tokens", default=",".join(map(str, MEASURED)), help="batch sizes to measure all candidates at")
+    parser.add_argument(
+        "--tokens", default=",".join(map(str, MEASURED)), help="batch sizes to measure all candidates at"
+    )
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="batch sizes to tune")
     parser.add_argument("--journal", type=Path, default=Path("tuner-journal"))
     parser.add_argument("--json", action="store_true")
@@ -131,17 +141,19 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[int]) -> tuple[dict[int, Found], Spent, float]:
+def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[int]) -> tuple[dict[int, Found], Spent]:
     """Our search for all sizes; each begins with what was best for the one before."""
     spent, found, began = Spent(), dict[int, Found](), time.monotonic()
     first: list[Config] = []
     for tokens in sizes:
         found[tokens] = play(search(tokens, problem.candidates, first), device, journal, spent.take)
-        first = [one.config for one in found[tokens].best.values()]
-        print(f"{tokens} tokens: {spent.gpu[tokens]:.2f} s of GPU time, {time.monotonic() - began:.0f} s in all; "
-              + ", ".join(f"{gemm} {one.seconds * 1e6:.1f} us ±{one.spread / 2:.1%}" for gemm, one in found[tokens].best.items()),
-              file=sys.stderr, flush=True)  # fmt: skip
-    return found, spent, time.monotonic() - began
+        best = found[tokens].best
+        first = [one.config for one in best.values()]
+        spent.wall = time.monotonic() - began
+        times = ", ".join(f"{gemm} {one.seconds * 1e6:.1f} us ±{one.spread / 2:.1%}" for gemm, one in best.items())
+        said = f"{tokens} tokens: {spent.gpu[tokens]:.2f} s of GPU time, {spent.wall:.0f} s in all; {times}"
+        print(said, file=sys.stderr, flush=True)
+    return found, spent
 
 
 def main() -> None:
@@ -157,10 +169,10 @@ def main() -> None:
             facts = device.facts()
             ceilings = Ceilings(facts["bandwidth"], facts["operations"])
             sizes = [int(one) for one in args.sizes.split(",")]
-            found, spent, wall = tuned(device, journal, problem, sizes)
+            found, spent = tuned(device, journal, problem, sizes)
             shapes.append({
                 "shape": name, "facts": facts, "sizes": sizes, "our_gpu_seconds": sum(spent.gpu.values()),
-                "our_wall_seconds": wall, "our_trials": spent.calls,
+                "our_wall_seconds": spent.wall, "our_trials": spent.trials,
                 "bounds_us": {gemm.name: {one: bound(problem.shape, gemm, one, ceilings) * 1e6 for one in sizes}
                               for gemm in problem.shape.gemms},
                 "table": {tokens: {gemm: {**one.config.as_json(), "us": one.seconds * 1e6, "spread": one.spread}
@@ -178,7 +190,11 @@ def main() -> None:
             device.close()
             journal.close()
     found_all = save(args, rows, shapes)
-    print(json.dumps(found_all, indent=1) if args.json else json.dumps({k: v for k, v in found_all.items() if k not in ("rows", "shapes")}))
+    print(
+        json.dumps(found_all, indent=1)
+        if args.json
+        else json.dumps({k: v for k, v in found_all.items() if k not in ("rows", "shapes")})
+    )
 
 
 def save(args: argparse.Namespace, rows: list[dict[str, Any]], shapes: list[dict[str, Any]]) -> dict[str, Any]:

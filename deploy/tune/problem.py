@@ -13,9 +13,6 @@ from deploy.kernels.shape import Gemm, Shape
 from deploy.kernels.table import Config
 from deploy.tune.trial import GemmName
 
-SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)
-"""Batch sizes in tokens that SGLang's own tuner takes."""
-
 
 @dataclass(frozen=True)
 class Emulation:
