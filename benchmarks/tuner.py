@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from deploy.kernels.shape import Shape  # noqa: E402
 from deploy.kernels.table import Config  # noqa: E402
 from deploy.tune.device import Device  # noqa: E402
 from deploy.tune.journal import Journal  # noqa: E402
-from deploy.tune.play import play  # noqa: E402
+from deploy.tune.play import Made, play  # noqa: E402
 from deploy.tune.problem import Emulation, Problem  # noqa: E402
 from deploy.tune.roofline import Ceilings, bound  # noqa: E402
 from deploy.tune.search import GEMMS, Found, search  # noqa: E402
@@ -72,7 +72,7 @@ def measured(device: Device, journal: Journal, problem: Problem, tokens: int, ge
         device.prepare(trials)
         found: dict[Config, float] = {}
         for trial in trials:
-            timing = journal.known(trial)
+            timing = journal.known.get(trial)
             if timing is None:
                 timing = device.time(trial, min(found.values(), default=0.0) * HOPELESS)
                 journal.add(trial, timing)
@@ -146,7 +146,8 @@ def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[in
     spent, found, began = Spent(), dict[int, Found](), time.monotonic()
     first: list[Config] = []
     for tokens in sizes:
-        found[tokens] = play(search(tokens, problem.candidates, first), device, journal, spent.take)
+        playing = play(search(tokens, problem.candidates, first), device, journal.known)
+        found[tokens] = _kept(playing, journal, spent)
         best = found[tokens].best
         first = [one.config for one in best.values()]
         spent.wall = time.monotonic() - began
@@ -154,6 +155,17 @@ def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[in
         said = f"{tokens} tokens: {spent.gpu[tokens]:.2f} s of GPU time, {spent.wall:.0f} s in all; {times}"
         print(said, file=sys.stderr, flush=True)
     return found, spent
+
+
+def _kept(playing: Generator[Made, None, Found], journal: Journal, spent: Spent) -> Found:
+    while True:
+        try:
+            trial, timing = next(playing)
+        except StopIteration as end:
+            found: Found = end.value
+            return found
+        journal.add(trial, timing)
+        spent.take(trial, timing)
 
 
 def main() -> None:

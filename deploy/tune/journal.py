@@ -16,7 +16,8 @@ FORMAT = 1
 
 
 class Journal:
-    """The measurements of one problem. `problem` is what they depend on, as JSON; a file of another one is refused.
+    """The measurements of one problem, in `known`. `problem` is what they depend on, as JSON; a file of another one is
+    refused.
 
     One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
     TuneError.
@@ -26,7 +27,7 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
-        self._known: dict[Trial, Timing] = {}
+        self.known: dict[Trial, Timing] = {}
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -48,7 +49,7 @@ class Journal:
             hint = "name another --journal, or remove the file"
             raise TuneError(f"{self.path}: holds measurements of something else", hint)
         for line in lines[1:]:
-            self._known[trial_of(line["trial"])] = timing_of(line["timing"])
+            self.known[trial_of(line["trial"])] = timing_of(line["timing"])
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         self._file.seek(0)
@@ -66,16 +67,9 @@ class Journal:
             whole += len(line)
             yield found
 
-    def known(self, trial: Trial) -> Timing | None:
-        """What was measured of it already."""
-        return self._known.get(trial)
-
-    def __len__(self) -> int:
-        return len(self._known)
-
     def add(self, trial: Trial, timing: Timing) -> None:
         """On disk when this returns."""
-        self._known[trial] = timing
+        self.known[trial] = timing
         self._write({"trial": trial_json(trial), "timing": timing_json(timing)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
