@@ -103,7 +103,9 @@ def _ready(seen: Seen, since: str) -> Standing:
 
 def _head(alone: Standing, seen: Seen, head: Head, limits: Limits) -> Standing:
     """Rank 0, by what it alone tells: green health does not make a server well, nor does a slow answer make it ill."""
-    if alone.state not in ("serving", "degraded") or seen.pulse is None or seen.start.phase != "ready":
+    if alone.state not in ("serving", "degraded") or seen.pulse is None:
+        return alone
+    if not seen.up or seen.start.phase != "ready":
         return alone
     stuck = wedged(head.samples, limits.wedge)
     if stuck:

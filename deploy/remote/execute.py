@@ -150,7 +150,8 @@ class Fleet:
 
 
 def _failure(result: Result) -> str:
-    code = "did not end" if result.code is None else f"exit code {result.code}"
+    # Where the node is the trouble, that comes first, not below what the command said.
+    code = f"did not end ({result.tail(1)})" if result.code is None else f"exit code {result.code}"
     tail = result.tail(6).replace("\n", "\n      ")
     shown = str(result.command)
     shown = shown if len(shown) <= 300 else shown[:297] + "..."
@@ -163,6 +164,8 @@ HINTS = (
     ("no basic auth credentials", "log in to the registry on the nodes with `docker login`"),
     ("permission denied while trying to connect", "add the SSH user to the group docker on the nodes"),
     ("denied", "log in to the registry on the nodes with `docker login`"),
+    ("has not answered", "check the node's power and its network"),
+    ("connection broke", "check the node's power and its network"),
     ("manifest unknown", "build and push first: `python build-and-deploy.py build`, then `push`"),
 )
 
