@@ -58,6 +58,12 @@ class ServiceError(DeployError):
     exit_code = 10
 
 
+class TuneError(DeployError):
+    """Nothing could be tuned, or what was measured could not be used."""
+
+    exit_code = 7
+
+
 class LabError(DeployError):
     """The lab lacks something on this machine, or one of its parts failed."""
 

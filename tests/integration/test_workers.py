@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.kernels.exact.pool import Answer, Setting, answers
+from deploy.kernels.exact.pool import Setting, answers
 from deploy.kernels.exact.toolchain import Toolchain
+from deploy.worker import Answer
 
 pytestmark = pytest.mark.integration
 MARK = f"1000.{os.getpid()}"
@@ -80,7 +81,7 @@ def test_no_more_workers_are_started_than_there_are_requests() -> None:
 def test_a_crash_is_that_requests_answer_and_the_others_are_answered() -> None:
     found = asked("a", "crash", "b", "refuse", "c", workers=1)
     assert [one.get("echo") for one in found] == ["a", None, "b", None, "c"]
-    assert found[1]["error"] == "the compiler's process ended with -11: out of luck"
+    assert found[1]["error"] == "the process ended with -11: out of luck"
     assert "ended with 3" in found[3]["error"]
 
 

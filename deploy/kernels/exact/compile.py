@@ -21,7 +21,7 @@ from triton.runtime.errors import OutOfResources
 
 from deploy.kernels.exact.cubin import resources
 from deploy.kernels.exact.kernel import Kernel
-from deploy.kernels.exact.launcher import launch, load
+from deploy.kernels.exact.launcher import StandIns, launch, load
 
 WARP = 32
 MATRIX = re.compile(r"\b(?:wgmma\.mma_async|mma)\.sync\.aligned\.[\w.]+|\btcgen05\.mma\.[\w.:]+")
@@ -112,7 +112,7 @@ class Compiler:
         self._stages = Stages()
         self._stages.install()
         triton.runtime.driver.set_active(Driver(arch, limit))
-        self._module = load(source, arch)
+        self._module = load(source, StandIns(arch))
 
     def compile(self, kernel: Kernel, lowering: str, only_shared: bool) -> dict[str, Any]:
         """What the compiler says, as JSON: bytes, registers and Triton's own refusal; raises what Triton raises."""

@@ -12,7 +12,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -63,13 +63,15 @@ class ShapeOnly:
 
 
 class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Serves `torch` and every `sglang` module; a name that nobody gave may be imported, and says so when called."""
+    """Serves every `sglang` module, and `torch` unless the real one is here; a name that nobody gave may be imported,
+    and says so when called."""
 
-    def __init__(self, arch: int) -> None:
-        self.names = {**_SGLANG, "is_sm90_supported": lambda *_: arch // 10 == 9}
+    def __init__(self, arch: int, roots: tuple[str, ...] = ("torch", "sglang"), **given: Any) -> None:
+        self.roots = roots
+        self.names = {**_SGLANG, "is_sm90_supported": lambda *_: arch // 10 == 9, **given}
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        if name.split(".")[0] not in ("torch", "sglang"):
+        if name.split(".")[0] not in self.roots:
             return None
         return ModuleSpec(name, self, is_package=True)
 
@@ -144,9 +146,8 @@ _SGLANG: dict[str, Any] = {
 }
 
 
-def load(source: Path, arch: int) -> ModuleType:
-    """Execute SGLang's module of kernel and launcher, with stand-ins for all but Triton; `arch` is 121 for GB10."""
-    finder = StandIns(arch)
+def load(source: Path, finder: StandIns) -> ModuleType:
+    """Execute SGLang's module of kernel and launcher, with these stand-ins."""
     sys.meta_path.insert(0, finder)
     try:
         spec = importlib.util.spec_from_file_location("fused_moe_triton_kernels", source)
@@ -160,24 +161,27 @@ def load(source: Path, arch: int) -> ModuleType:
     return module
 
 
-def launch(module: ModuleType, kernel: Kernel) -> None:
-    """Call the real `invoke_fused_moe_kernel` as `fused_experts_impl` does for this GEMM. ValueError for int4."""
+def launch(module: ModuleType, kernel: Kernel, tensors: Mapping[str, Any] | None = None) -> None:
+    """Call the real `invoke_fused_moe_kernel` as `fused_experts_impl` does for this GEMM. ValueError for int4.
+
+    `tensors` by the launcher's names: A, B, C, their scales and the routing; without them those have a shape alone.
+    """
     if kernel.shape.dtype not in WEIGHTS:
         raise ValueError(f"{kernel.shape.dtype} is served by another kernel, which is not compiled here")
-    module.invoke_fused_moe_kernel(**_arguments(kernel), compute_type=_compute_type(module, kernel.shape))
+    given = {**_matrices(kernel), **_routing(kernel)} if tensors is None else tensors
+    module.invoke_fused_moe_kernel(**given, **_options(kernel), compute_type=_compute_type(module, kernel.shape))
 
 
 def _compute_type(module: ModuleType, shape: Shape) -> Any:
     return module.tl.float16 if shape.dtype == "fp16" else module.tl.bfloat16
 
 
-def _arguments(kernel: Kernel) -> dict[str, Any]:
+def _options(kernel: Kernel) -> dict[str, Any]:
+    """All arguments that are no tensors."""
     shape, config = kernel.shape, kernel.config.as_json()
     up = kernel.gemm == "up"
     tma = not up and bool(config.pop("USE_TMA", False))  # left in an up table, it is an argument nobody knows
     return {
-        **_matrices(kernel),
-        **_routing(kernel),
         "bias": None,
         "B_zp": None,
         "mul_routed_weight": not up,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import selectors
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from deploy.kernels.exact.toolchain import Toolchain
+from deploy.worker import Answer, Worker
 
-Answer = dict[str, Any]
 ROOT = Path(__file__).parents[3]
 
 
@@ -32,51 +28,8 @@ class Setting:
     toolchain: Toolchain
     timeout: float = 120.0
     command: tuple[str, ...] = (sys.executable, "-m", "deploy.kernels.exact.worker")
-
-
-@dataclass
-class Worker:
-    """One process and the request that it is at; `job` is None while it is idle."""
-
-    process: subprocess.Popen[bytes]
-    said: BinaryIO
-    """What it wrote for people, kept for the case that it ends."""
-    job: int | None = None
-    deadline: float = 0.0
-    received: bytearray = field(default_factory=bytearray)
-
-    def ask(self, job: int, request: Mapping[str, Any], timeout: float) -> None:
-        """Hand over one request; a worker that has ended shows itself when it is read."""
-        self.job, self.deadline = job, time.monotonic() + timeout
-        assert self.process.stdin
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
-
-    def read(self) -> Answer | None:
-        """The answer once it is whole; the error that ended the process once it has."""
-        assert self.process.stdout
-        part = os.read(self.process.stdout.fileno(), 65536)
-        self.received += part
-        if not part:
-            return {"error": f"the compiler's process ended with {self.process.wait()}: {self._last_words()}"}
-        if not self.received.endswith(b"\n"):
-            return None
-        line, self.received = bytes(self.received), bytearray()
-        return dict(json.loads(line))
-
-    def _last_words(self) -> str:
-        self.said.seek(0)
-        return b" | ".join(self.said.read().strip().splitlines()[-3:]).decode(errors="replace")
-
-    def kill(self) -> None:
-        """By its id, with the ptxas that it may have started, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.said):
-            with contextlib.suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
+    environment: Mapping[str, str] | None = None
+    """In place of one with nothing of the user's in it."""
 
 
 def answers(
@@ -134,20 +87,11 @@ class _Crew:
             self._hire()
 
     def _hire(self) -> None:
-        said = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 (the worker's, until it is killed)
         setting = self.setting
-        process = subprocess.Popen(
-            [*setting.command, str(setting.source), str(setting.arch), str(setting.limit)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=self._environment(),
-            start_new_session=True,  # Ctrl-C is for us, who then end it by its id
-        )
-        worker = Worker(process, said)
+        argv = [*setting.command, str(setting.source), str(setting.arch), str(setting.limit)]
+        worker = Worker.start(argv, setting.environment or self._environment(), self.folder)
         self.workers.append(worker)
-        assert process.stdout
-        self.ready.register(process.stdout, selectors.EVENT_READ, worker)
+        self.ready.register(worker.answers, selectors.EVENT_READ, worker)
 
     def _environment(self) -> dict[str, str]:
         """Nothing of the user's that Triton or SGLang would read, so that the same request has the same answer."""
@@ -165,8 +109,7 @@ class _Crew:
         }
 
     def _leave(self, worker: Worker) -> None:
-        assert worker.process.stdout
-        self.ready.unregister(worker.process.stdout)
+        self.ready.unregister(worker.answers)
         self.workers.remove(worker)
         worker.kill()
 

@@ -1,0 +1,225 @@
+"""The tuner against SGLang's method, on one GPU: GPU time spent, and how much slower the chosen kernels are.
+
+`benchmarks/tuner.py SOURCE [--shape NAME] [--tokens 1,16,...] [--journal DIR] [--json] [--out FILE]`, on a machine with
+a CUDA GPU, PyTorch and Triton; SOURCE is SGLang's fused_moe_triton_kernels.py. The GPU compiles GB10's lowering under
+GB10's shared memory. docs/results.md says how it is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from deploy.kernels.exact.space import GROUPS  # noqa: E402
+from deploy.kernels.gpu import GB10  # noqa: E402
+from deploy.kernels.shape import Shape  # noqa: E402
+from deploy.kernels.table import Config  # noqa: E402
+from deploy.tune.device import Device  # noqa: E402
+from deploy.tune.journal import Journal  # noqa: E402
+from deploy.tune.play import Made, play  # noqa: E402
+from deploy.tune.problem import Emulation, Problem  # noqa: E402
+from deploy.tune.roofline import Ceilings, bound  # noqa: E402
+from deploy.tune.search import GEMMS, Found, search  # noqa: E402
+from deploy.tune.sizes import SIZES  # noqa: E402
+from deploy.tune.trial import GemmName, Timing, Trial  # noqa: E402
+
+SHAPES = {
+    "GLM-4.7-FP8, TP 4": Shape(160, 384, 5120, 8, "fp8_w8a8", None, per_channel=True),
+    "Qwen3-30B-A3B-FP8, TP 2": Shape(128, 384, 2048, 8, "fp8_w8a8", (128, 128)),
+}
+SGLANG_CALLS = 151
+"""Of each candidate: one to compile, ten in a graph that is played five times to warm up and ten to measure."""
+MEASURED = (1, 16, 64, 512, 4096)
+REPLAYS, HOPELESS = 3, 6.0
+
+
+@dataclass
+class Truth:
+    """Every candidate of one GEMM and batch size, seconds a call, in two passes; of a hopeless one its first call."""
+
+    passes: list[dict[Config, float]] = field(default_factory=list)
+    refused: dict[Config, str] = field(default_factory=dict)
+
+    def best(self, at: int) -> Config:
+        return min(self.passes[at], key=self.passes[at].__getitem__)
+
+    @property
+    def sglang_seconds(self) -> float:
+        """GPU seconds that SGLang's number of calls takes."""
+        return SGLANG_CALLS * sum(self.passes[0].values())
+
+
+def candidates(problem: Problem, gemm: GemmName) -> list[Config]:
+    return [replace(one, group_m=group) for one in problem.candidates[gemm] for group in GROUPS]
+
+
+def measured(device: Device, journal: Journal, problem: Problem, tokens: int, gemm: GemmName) -> Truth:
+    """Two passes over everything that fits."""
+    truth = Truth()
+    every = candidates(problem, gemm)
+    for number in range(2):
+        trials = [Trial(tokens, gemm, one, "truth", number, REPLAYS) for one in every]
+        device.prepare(trials)
+        found: dict[Config, float] = {}
+        for trial in trials:
+            timing = journal.known.get(trial)
+            if timing is None:
+                timing = device.time(trial, min(found.values(), default=0.0) * HOPELESS)
+                journal.add(trial, timing)
+            if timing.failed:
+                truth.refused[trial.config] = timing.failed
+            else:
+                found[trial.config] = timing.median if timing.seconds else timing.gpu
+        truth.passes.append(found)
+    return truth
+
+
+@dataclass
+class Spent:
+    """GPU seconds of the search, by batch size; trials; and seconds in all, compilation included."""
+
+    gpu: dict[int, float] = field(default_factory=dict)
+    trials: int = 0
+    wall: float = 0.0
+
+    def take(self, trial: Trial, timing: Timing) -> None:
+        self.gpu[trial.tokens] = self.gpu.get(trial.tokens, 0.0) + timing.gpu
+        self.trials += 1
+
+
+def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], spent: float) -> dict[str, Any]:
+    """One batch size: losses in the second pass, of our choice and of the first pass's winner."""
+    chosen = {gemm: found.best[gemm].config for gemm in GEMMS}
+    row: dict[str, Any] = {"shape": name, "tokens": found.tokens, "our_gpu_seconds": spent}
+    for gemm, truth in truths.items():
+        second = truth.passes[1]
+        least = min(second.values())
+        row[gemm] = {
+            "best_us": least * 1e6,
+            "loss": second[chosen[gemm]] / least - 1,
+            "noise": second[truth.best(0)] / least - 1,
+            "chosen": chosen[gemm].as_json(),
+            "best": truth.best(1).as_json(),
+            "error": found.best[gemm].error,
+            "candidates": len(second),
+            "refused": len(truth.refused),
+        }
+    rows = {config.block_m for config in truths["up"].passes[1]}
+    pairs = [
+        sum(min(t for c, t in one.passes[1].items() if c.block_m == tile) for one in truths.values()) for tile in rows
+    ]
+    row["pair_loss"] = sum(truths[gemm].passes[1][chosen[gemm]] for gemm in GEMMS) / min(pairs) - 1
+    row["sglang_gpu_seconds"] = sum(one.sglang_seconds for one in truths.values())
+    return row
+
+
+def _least(times: Mapping[Config, float], tile: int) -> float:
+    return min(seconds for config, seconds in times.items() if config.block_m == tile)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The tuner against SGLang's method")
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--shape", action="append", choices=list(SHAPES))
+    parser.add_argument(
+        "--tokens", default=",".join(map(str, MEASURED)), help="batch sizes to measure all candidates at"
+    )
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="batch sizes to tune")
+    parser.add_argument("--journal", type=Path, default=Path("tuner-journal"))
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[int]) -> tuple[dict[int, Found], Spent]:
+    """Our search for all sizes; each begins with what was best for the one before."""
+    spent, found, began = Spent(), dict[int, Found](), time.monotonic()
+    first: list[Config] = []
+    for tokens in sizes:
+        playing = play(search(tokens, problem.candidates, first), device, journal.known)
+        found[tokens] = _kept(playing, journal, spent)
+        best = found[tokens].best
+        first = [one.config for one in best.values()]
+        spent.wall = time.monotonic() - began
+        times = ", ".join(f"{gemm} {one.seconds * 1e6:.1f} us ±{one.spread / 2:.1%}" for gemm, one in best.items())
+        said = f"{tokens} tokens: {spent.gpu[tokens]:.2f} s of GPU time, {spent.wall:.0f} s in all; {times}"
+        print(said, file=sys.stderr, flush=True)
+    return found, spent
+
+
+def _kept(playing: Generator[Made, None, Found], journal: Journal, spent: Spent) -> Found:
+    while True:
+        try:
+            trial, timing = next(playing)
+        except StopIteration as end:
+            found: Found = end.value
+            return found
+        journal.add(trial, timing)
+        spent.take(trial, timing)
+
+
+def main() -> None:
+    """Tune, then measure everything, and print the comparison."""
+    args = options()
+    rows: list[dict[str, Any]] = []
+    shapes = []
+    for name in args.shape or SHAPES:
+        problem = Problem(SHAPES[name], GB10, emulation=Emulation("sm121", GB10.shared_memory))
+        journal = Journal(args.journal / f"{name}.jsonl", problem.as_json())
+        device = Device(problem, args.source, 90, os.cpu_count() or 1)
+        try:
+            facts = device.facts()
+            ceilings = Ceilings(facts["bandwidth"], facts["operations"])
+            sizes = [int(one) for one in args.sizes.split(",")]
+            found, spent = tuned(device, journal, problem, sizes)
+            shapes.append({
+                "shape": name, "facts": facts, "sizes": sizes, "our_gpu_seconds": sum(spent.gpu.values()),
+                "our_wall_seconds": spent.wall, "our_trials": spent.trials,
+                "bounds_us": {gemm.name: {one: bound(problem.shape, gemm, one, ceilings) * 1e6 for one in sizes}
+                              for gemm in problem.shape.gemms},
+                "table": {tokens: {gemm: {**one.config.as_json(), "us": one.seconds * 1e6, "spread": one.spread}
+                                   for gemm, one in each.best.items()} for tokens, each in found.items()},
+                "dropped": [[tokens, gemm, config.as_json(), why] for tokens, each in found.items()
+                            for gemm, config, why in each.dropped],
+            })  # fmt: skip
+            for tokens in (int(one) for one in args.tokens.split(",") if one):
+                began = time.monotonic()
+                truths = {gemm: measured(device, journal, problem, tokens, gemm) for gemm in GEMMS}
+                rows.append(compared(name, found[tokens], truths, spent.gpu[tokens]))
+                print(json.dumps(rows[-1]), f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                save(args, rows, shapes)
+        finally:
+            device.close()
+            journal.close()
+    found_all = save(args, rows, shapes)
+    print(
+        json.dumps(found_all, indent=1)
+        if args.json
+        else json.dumps({k: v for k, v in found_all.items() if k not in ("rows", "shapes")})
+    )
+
+
+def save(args: argparse.Namespace, rows: list[dict[str, Any]], shapes: list[dict[str, Any]]) -> dict[str, Any]:
+    result = {
+        "gpu_seconds_ratio": min((row["sglang_gpu_seconds"] / row["our_gpu_seconds"] for row in rows), default=None),
+        "worst_loss": max((row["pair_loss"] for row in rows), default=None),
+        "rows": rows,
+        "shapes": shapes,
+    }
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+if __name__ == "__main__":
+    main()

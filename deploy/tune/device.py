@@ -1,0 +1,99 @@
+"""One GPU: a process that times on it and is replaced when a kernel kills it, and others that compile for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import TuneError
+from deploy.kernels.exact.kernel import Kernel, specialisation
+from deploy.kernels.exact.pool import ROOT, Setting, answers
+from deploy.kernels.exact.toolchain import Toolchain
+from deploy.tune.problem import Problem
+from deploy.tune.trial import Timing, Trial, timing_of, trial_json
+from deploy.worker import Worker
+
+WORKER = (sys.executable, "-m", "deploy.tune.gpu.worker")
+START, TRIAL, COMPILE = 300.0, 120.0, 300.0
+"""Seconds for a worker to load and fill its GPU; for one trial; for one kernel to compile."""
+
+
+class Device:
+    """`source` is SGLang's module of kernel and launcher; `arch` the GPU's, such as 121."""
+
+    def __init__(self, problem: Problem, source: Path, arch: int, compilers: int) -> None:
+        self.problem, self._source, self._arch, self._compilers = problem, source, arch, compilers
+        self._folder = tempfile.TemporaryDirectory(prefix="sglang-spark-tune-")
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")]))),
+            "TRITON_CACHE_DIR": os.environ.get("TRITON_CACHE_DIR") or f"{self._folder.name}/triton",
+        }
+        if problem.emulation:
+            self._environment["TRITON_OVERRIDE_ARCH"] = problem.emulation.lowering
+        self._worker: Worker | None = None
+        self._compiled: dict[tuple[Any, ...], str] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """What measures, and its ceilings. Raises TuneError where there is no GPU that can."""
+        found = self._asked({"facts": True}, START)
+        why = found.get("error") or found.get("failed")
+        if why:
+            raise TuneError(f"no kernel can be timed here: {why}", "it needs a CUDA GPU, PyTorch and Triton")
+        return found
+
+    def prepare(self, trials: Iterable[Trial]) -> None:
+        """Compile what the trials need and nothing has compiled yet, in parallel, into the cache that they read."""
+        every = {self._key(kernel): kernel for kernel in map(self._kernel, trials)}
+        todo = [kernel for key, kernel in every.items() if key not in self._compiled]
+        lowering = self.problem.emulation.lowering if self.problem.emulation else ""
+        requests = [{"kernel": one.as_json(), "lowering": lowering, "only_shared": False} for one in todo]
+        limit = self.problem.emulation.shared_memory if self.problem.emulation else self.problem.gpu.shared_memory
+        tools = Toolchain("", None, Path(), "")
+        setting = Setting(self._source, self._arch, limit, tools, COMPILE, environment=self._environment)
+        for index, answer in answers(requests, setting, self._compilers) if requests else ():
+            self._compiled[self._key(todo[index])] = str(answer.get("error") or answer.get("refusal") or "")
+
+    def time(self, trial: Trial, limit: float) -> Timing:
+        """Make one trial; see Batch for the limit. A kernel that ends the process has failed, and the next one gets a
+        new process."""
+        refused = self._compiled.get(self._key(self._kernel(trial)), "")
+        if refused:
+            return Timing(failed=refused)
+        found = self._asked({"trial": trial_json(trial), "limit": limit}, TRIAL if self._worker else START)
+        if "error" in found and "seconds" not in found:
+            self._leave()
+            return Timing(failed=str(found["error"]))
+        if "seconds" not in found:  # a fault: the worker has said so, and ends
+            self._leave()
+            return Timing(failed=str(found["failed"]))
+        return timing_of(found)
+
+    def _kernel(self, trial: Trial) -> Kernel:
+        return Kernel(trial.config, self.problem.shape, trial.gemm, trial.tokens, self.problem.filter_expert)
+
+    @staticmethod
+    def _key(kernel: Kernel) -> tuple[Any, ...]:
+        """The same for all batch sizes that compile alike."""
+        return kernel.config, kernel.gemm, specialisation(kernel)
+
+    def _asked(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        if self._worker is None:
+            told = json.dumps(self.problem.as_json())
+            self._worker = Worker.start((*WORKER, str(self._source), told), self._environment)
+        return self._worker.answer(request, timeout)
+
+    def _leave(self) -> None:
+        if self._worker:
+            self._worker.kill()
+        self._worker = None
+
+    def close(self) -> None:
+        """End the process, by its id."""
+        self._leave()
+        self._folder.cleanup()

@@ -1,0 +1,1 @@
+"""What runs beside the GPU: SGLang's kernel on real tensors, timed and held against plain arithmetic."""

@@ -1,0 +1,271 @@
+"""SGLang's fused-MoE kernel on this machine's GPU, timed as it is served. One shape, any batch size.
+
+Every timed call takes another routing, so that the experts' weights come from memory, as in a model of many layers;
+where they are so few that the cache could hold them, other copies of them take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from deploy.kernels.exact.kernel import Kernel
+from deploy.kernels.exact.launcher import StandIns, launch, load
+from deploy.kernels.shape import Gemm, Shape
+from deploy.tune.gpu import routing, tensors
+from deploy.tune.gpu.tensors import Quantised
+from deploy.tune.problem import Problem
+
+COLD = 4
+"""How often what the calls of one turn read would fill the cache."""
+MOST_TURNS, LEAST_TURNS = 16, 2
+BUSY = 2e-3
+"""Seconds of other work that the GPU is given while a trial is prepared."""
+LAUNCH = 30e-6
+"""Seconds that a single launch may take beyond the kernel's own time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """The data of one call: weights, activations and routing of one batch."""
+
+    weights: Quantised
+    rows: Quantised
+    routing: routing.Routing
+    out: Tensor
+
+
+class Bench:
+    """`source` is SGLang's module of kernel and launcher. Weights are made once."""
+
+    def __init__(self, source: Path, problem: Problem) -> None:
+        self.shape, self.skew = problem.shape, problem.skew
+        if problem.emulation:
+            _limit_shared_memory(problem.emulation.shared_memory)
+        torch.manual_seed(0)
+        major, minor = torch.cuda.get_device_capability()
+        self._module: Any = load(source, StandIns(10 * major + minor, ("sglang",), **_GIVEN))
+        self._weights: dict[str, list[Quantised]] = {}
+
+    @cached_property
+    def cache_bytes(self) -> int:
+        return int(torch.cuda.get_device_properties(0).L2_cache_size)
+
+    def _copies(self, gemm: Gemm) -> list[Quantised]:
+        if gemm.name not in self._weights:
+            first = tensors.weights(self.shape, gemm)
+            size = first.values.numel() * first.values.element_size()
+            more = min(-(-COLD * self.cache_bytes // size), 8) - 1
+            self._weights[gemm.name] = [first, *(tensors.weights(self.shape, gemm) for _ in range(more))]
+        return self._weights[gemm.name]
+
+    @cache  # noqa: B019 (one bench a process)
+    def turns(self, gemm: Gemm, tokens: int) -> tuple[Turn, ...]:
+        """The batches that take turns, so many that no call finds its weights in the cache."""
+        copies, shape = self._copies(gemm), self.shape
+        rows = tokens if gemm.name == "up" else tokens * shape.top_k
+        given = tensors.activations(shape, rows, gemm.k)
+        out = torch.empty(tokens, shape.top_k, gemm.n, device="cuda", dtype=tensors.compute_dtype(shape))
+        touched = min(tokens * shape.top_k, shape.experts) / shape.experts * copies[0].values.nbytes
+        count = min(max(int(-(-COLD * self.cache_bytes // touched)), LEAST_TURNS), MOST_TURNS)
+        return tuple(
+            Turn(copies[at % len(copies)], given, routing.random(tokens, shape.experts, shape.top_k, self.skew), out)
+            for at in range(count)
+        )
+
+    @cache  # noqa: B019
+    def _aligned(self, turn: Turn, tile: int) -> routing.Aligned:
+        return routing.align(turn.routing.ids, tile, self.shape.experts)
+
+    def arguments(self, kernel: Kernel, turn: Turn) -> dict[str, Any]:
+        """What SGLang's launcher is called with, by its names."""
+        aligned = self._aligned(turn, kernel.config.block_m)
+        rows = turn.rows.values
+        rows.scale = turn.rows.scales
+        return {
+            "A": rows, "B": turn.weights.values, "C": turn.out,
+            "A_scale": None if self.shape.dtype in ("bf16", "fp16", "int8_w8a16") else turn.rows.scales,
+            "B_scale": turn.weights.scales,
+            "topk_weights": turn.routing.weights, "topk_ids": turn.routing.ids,
+            "sorted_token_ids": aligned.places, "expert_ids": aligned.experts,
+            "num_tokens_post_padded": aligned.used,
+        }  # fmt: skip
+
+    def time(self, kernel: Kernel, replays: int, limit: float = 0.0) -> list[float]:
+        """Seconds a call, one figure for each replay of all turns.
+
+        Raises HopelessError where the first call takes longer than `limit` seconds, and what Triton and CUDA raise.
+        """
+        turns = [self.arguments(kernel, turn) for turn in self.turns(kernel.matrices, kernel.tokens)]
+        stream, first, second = _side_stream(), _mark(), _mark()
+        with torch.cuda.stream(stream):
+            self._load(kernel, turns[0])
+            self._keep_busy()  # so that nothing is waited for between the marks
+            first.record()
+            launch(self._module, kernel, turns[0])
+            second.record()
+            second.synchronize()
+            # A launch by itself takes some microseconds more than one of many.
+            if limit and first.elapsed_time(second) / 1000 > limit + LAUNCH:
+                raise HopelessError
+            self._keep_busy()
+            graph = self._captured(kernel, turns)
+            marks = [_mark() for _ in range(replays + 1)]
+            graph.replay()
+            marks[0].record()
+            for mark in marks[1:]:
+                graph.replay()
+                mark.record()
+            marks[-1].synchronize()
+        return [one.elapsed_time(other) / 1000 / len(turns) for one, other in pairwise(marks)]
+
+    def _keep_busy(self) -> None:
+        """Work for the GPU while this side prepares: one that waits for much of the time lowers its clocks, and a
+        server's does not wait."""
+        data, times = self._chores
+        for _ in range(times):
+            data.add_(1)
+
+    @cached_property
+    def _chores(self) -> tuple[Tensor, int]:
+        """Memory to go over, and how often, for it to take BUSY seconds."""
+        data = torch.zeros(1 << 26, device="cuda", dtype=torch.float32)
+        return data, max(int(BUSY / _best_of(lambda: data.add_(1))), 1)
+
+    def _load(self, kernel: Kernel, turn: Mapping[str, Any]) -> None:
+        """Onto the GPU, without a launch: a slow kernel is launched once, and not to be loaded. Raises as `time`."""
+        jit = self._module.fused_moe_kernel
+        self._module.fused_moe_kernel = _OnlyLoaded(jit)
+        try:
+            launch(self._module, kernel, turn)
+        finally:
+            self._module.fused_moe_kernel = jit
+
+    def _captured(self, kernel: Kernel, turns: Sequence[dict[str, Any]]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            for turn in turns:
+                launch(self._module, kernel, turn)
+        finally:
+            graph.capture_end()
+        return graph
+
+    def clock(self) -> float:
+        """Seconds, once the GPU has nothing left to do."""
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def facts(self) -> dict[str, Any]:
+        """The GPU, what drives it, and what it was seen to do: bytes a second and operations a second."""
+        properties = torch.cuda.get_device_properties(0)
+        return {
+            "device": properties.name,
+            "processors": properties.multi_processor_count,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+            "cuda": torch.version.cuda,
+            "bandwidth": _bandwidth(),
+            "operations": _operations(self.shape),
+        }
+
+    def error(self, kernel: Kernel) -> float:
+        """The greatest difference to float32 arithmetic over the greatest value, of 64 random rows of the result."""
+        turn = self.turns(kernel.matrices, kernel.tokens)[0]
+        turn.out.fill_(float("nan"))
+        launch(self._module, kernel, self.arguments(kernel, turn))
+        out = turn.out.flatten(0, 1)
+        some = torch.randperm(out.shape[0], device="cuda")[:64]
+        wanted = self._expected(kernel, turn, some)
+        return float(((out[some].float() - wanted).abs().max() / wanted.abs().max()).item())
+
+    def _expected(self, kernel: Kernel, turn: Turn, some: Tensor) -> Tensor:
+        up = kernel.gemm == "up"
+        experts = turn.routing.ids.flatten()[some].long()
+        left = turn.rows.rows(some // self.shape.top_k if up else some)
+        found = torch.stack([turn.weights.rows(e[None])[0] @ row for e, row in zip(experts, left, strict=True)])
+        return found if up else found * turn.routing.weights.flatten()[some].unsqueeze(-1)
+
+
+class _OnlyLoaded:
+    """Takes the place of a Triton kernel, and loads where that would launch."""
+
+    def __init__(self, jit: Any) -> None:
+        self._jit = jit
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        return lambda *given, **named: self._jit.warmup(*given, grid=grid, **named)._init_handles()
+
+
+class HopelessError(Exception):
+    """A call took so long that nothing more need be known of the kernel."""
+
+
+def _mark() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)
+
+
+def _limit_shared_memory(limit: int) -> None:
+    """Let Triton grant no more bytes a block than another GPU does. From Triton 3.5 on."""
+    import triton.compiler.compiler as compiler
+
+    compiler.max_shared_mem = lambda _: limit
+
+
+def _best_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """Seconds that the GPU took, the least of some repeats."""
+    seconds = []
+    for _ in range(repeats + 1):
+        first, second = _mark(), _mark()
+        first.record()
+        work()
+        second.record()
+        second.synchronize()
+        seconds.append(first.elapsed_time(second) / 1000)
+    return float(min(seconds[1:]))
+
+
+def _bandwidth() -> float:
+    """Bytes a second, read from memory: a sum over a GiB."""
+    data = torch.ones(1 << 28, device="cuda", dtype=torch.float32)
+    return float(data.nbytes) / _best_of(data.sum)
+
+
+def _operations(shape: Shape) -> float:
+    """Operations a second of a large product in 16 bits, which every GPU has."""
+    size = 4096
+    dtype = tensors.compute_dtype(shape)
+    one, other = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
+    seconds = _best_of(lambda: one @ other)
+    return 2.0 * size**3 / seconds
+
+
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """A graph cannot be captured on the default stream."""
+    return torch.cuda.Stream()
+
+
+def _as_given(rows: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+    """In place of SGLang's quantisation: the rows are quantised already."""
+    return rows, rows.scale
+
+
+_GIVEN = dict.fromkeys(
+    (
+        "scaled_fp8_quant",
+        "sglang_per_token_group_quant_fp8",
+        "per_token_quant_int8",
+        "sglang_per_token_group_quant_int8",
+    ),
+    _as_given,
+)

@@ -1,0 +1,78 @@
+"""A process that times kernels on its GPU: a line of JSON in, a line of JSON out. Ends with its input.
+
+python -m deploy.tune.gpu.worker SOURCE PROBLEM, with SGLang's module of the kernel and a problem as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.kernels.exact.kernel import Kernel
+from deploy.tune.problem import Problem, problem_of
+from deploy.tune.trial import Timing, Trial, timing_json, trial_of
+
+if TYPE_CHECKING:
+    from deploy.tune.gpu.bench import Bench
+
+LONGEST = 500
+"""Characters of an error that travel."""
+POISONED = 3
+"""Exit code after a fault from which a CUDA context does not recover."""
+_FAULTS = ("CUDA error", "CUDA driver error", "an illegal memory access", "device-side assert")
+
+
+def timed(bench: Bench, problem: Problem, trial: Trial, limit: float) -> Timing:
+    """Make one trial. What Triton refuses is an answer; what CUDA raises goes on."""
+    from deploy.tune.gpu.bench import HopelessError
+
+    kernel = Kernel(trial.config, problem.shape, trial.gemm, trial.tokens, problem.filter_expert)
+    began = bench.clock()
+    try:
+        if not trial.replays:
+            return Timing(error=bench.error(kernel), gpu=bench.clock() - began)
+        return Timing(tuple(bench.time(kernel, trial.replays, limit)), gpu=bench.clock() - began)
+    except HopelessError:
+        return Timing(slow=True, gpu=bench.clock() - began)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"[:LONGEST]
+        if any(mark in text for mark in _FAULTS):
+            raise
+        return Timing(failed=text, gpu=bench.clock() - began)
+
+
+def answer(bench: Bench, problem: Problem, request: Mapping[str, Any]) -> dict[str, Any]:
+    """To `facts`: the GPU and its ceilings. To a `trial`: its timing."""
+    if request.get("facts"):
+        return bench.facts()
+    return timing_json(timed(bench, problem, trial_of(request["trial"]), request["limit"]))
+
+
+def main() -> int:
+    """Answer until the input ends; after a fault say so and leave, since nothing after it could be believed."""
+    source, told = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # Triton and ptxas may print; only answers go to the parent
+    problem = problem_of(json.loads(told))
+    if problem.emulation:
+        os.environ["TRITON_OVERRIDE_ARCH"] = problem.emulation.lowering
+
+    from deploy.tune.gpu.bench import Bench
+
+    bench = Bench(Path(source), problem)
+    for line in sys.stdin:
+        try:
+            answers.write(json.dumps(answer(bench, problem, json.loads(line))) + "\n")
+        except Exception as error:
+            answers.write(json.dumps({"failed": f"{type(error).__name__}: {error}"[:LONGEST]}) + "\n")
+            answers.flush()
+            os._exit(POISONED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Every measurement on disk as soon as it was made: a file that is only appended to, one line of JSON each."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import TuneError
+from deploy.tune.trial import Timing, Trial, timing_json, timing_of, trial_json, trial_of
+
+FORMAT = 1
+
+
+class Journal:
+    """The measurements of one problem, in `known`. `problem` is what they depend on, as JSON; a file of another one is
+    refused.
+
+    One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
+    TuneError.
+    """
+
+    def __init__(self, path: Path, problem: Mapping[str, Any]) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        self.known: dict[Trial, Timing] = {}
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise TuneError(f"{path}: another run writes to it", "wait for that run, or end it") from None
+        try:
+            self._load(json.loads(json.dumps(problem)))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _load(self, problem: Any) -> None:
+        lines = list(self._lines())
+        if not lines:
+            self._write({"format": FORMAT, "problem": problem})
+            return
+        head = lines[0]
+        if head.get("format") != FORMAT or head.get("problem") != problem:
+            hint = "name another --journal, or remove the file"
+            raise TuneError(f"{self.path}: holds measurements of something else", hint)
+        for line in lines[1:]:
+            self.known[trial_of(line["trial"])] = timing_of(line["timing"])
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(self._file, start=1):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("cut off")
+                found = json.loads(line)
+            except ValueError:
+                if self._file.read(1):
+                    raise TuneError(f"{self.path}: line {number} is no JSON", "remove that line") from None
+                self._file.truncate(whole)
+                return
+            whole += len(line)
+            yield found
+
+    def add(self, trial: Trial, timing: Timing) -> None:
+        """On disk when this returns."""
+        self.known[trial] = timing
+        self._write({"trial": trial_json(trial), "timing": timing_json(timing)})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+        os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()

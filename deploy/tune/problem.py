@@ -1,0 +1,57 @@
+"""What is tuned for: one rank's experts, how they are served, and on what. Everything that a timing depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deploy.kernels.exact.space import space
+from deploy.kernels.gpu import Gpu
+from deploy.kernels.memory import shared_memory
+from deploy.kernels.shape import Gemm, Shape
+from deploy.kernels.table import Config
+from deploy.tune.trial import GemmName
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """A GPU made to compile another one's code: Triton's name of the lowering, and bytes that a block may have."""
+
+    lowering: str
+    shared_memory: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`gpu` is the one that the table is for. `skew` is of the routing, see gpu/routing.py; `filter_expert` is set
+    under expert parallelism. `emulation` where the GPU that measures is another one."""
+
+    shape: Shape
+    gpu: Gpu
+    skew: float = 0.0
+    filter_expert: bool = False
+    emulation: Emulation | None = None
+
+    @property
+    def candidates(self) -> Mapping[GemmName, Sequence[Config]]:
+        """SGLang's own space, less what does not fit into the GPU's shared memory; with one GROUP_SIZE_M."""
+        up, down = self.shape.gemms
+        return {"up": self._fitting(up), "down": self._fitting(down)}
+
+    def _fitting(self, gemm: Gemm) -> list[Config]:
+        every = space(gemm.block[1] if gemm.block else 0)
+        return [one for one in every if shared_memory(one, gemm, self.gpu) <= self.gpu.shared_memory]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the journal and the worker."""
+        return asdict(self)
+
+
+def problem_of(fields: Mapping[str, Any]) -> Problem:
+    """The inverse of `Problem.as_json`, as JSON leaves it."""
+    shape, gpu, emulation = dict(fields["shape"]), dict(fields["gpu"]), fields["emulation"]
+    shape["block"] = tuple(shape["block"]) if shape["block"] else None
+    gpu["capability"] = tuple(gpu["capability"])
+    told = {**fields, "shape": Shape(**shape), "gpu": Gpu(**gpu)}
+    return Problem(**{**told, "emulation": Emulation(**emulation) if emulation else None})

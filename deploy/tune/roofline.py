@@ -1,0 +1,30 @@
+"""The least time that a GEMM of experts can take on a GPU, by the bytes and operations that no kernel can save."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.kernels.memory import NARROW
+from deploy.kernels.shape import BYTES, Gemm, Shape
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What a GPU was seen to do: bytes a second from memory, and operations a second in matrix products."""
+
+    bandwidth: float
+    operations: float
+
+
+def bound(shape: Shape, gemm: Gemm, tokens: int, ceilings: Ceilings) -> float:
+    """Seconds a call. Weights of every expert that is met are read once, rows in and out once.
+
+    How many experts a batch meets is the mean of uniform routing; skewed routing meets fewer.
+    """
+    rows = tokens * shape.top_k
+    met = shape.experts * (1 - (1 - shape.top_k / shape.experts) ** tokens)
+    size = BYTES[shape.dtype]
+    weights = met * gemm.n * gemm.k * NARROW.get(shape.dtype, size)
+    given = (tokens if gemm.name == "up" else rows) * gemm.k * size
+    moved = weights + given + rows * gemm.n * 2
+    return max(moved / ceilings.bandwidth, 2 * rows * gemm.n * gemm.k / ceilings.operations)

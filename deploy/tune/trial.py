@@ -1,0 +1,82 @@
+"""What is asked of a GPU and what it answers: values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from deploy.kernels.table import Config
+
+GemmName = Literal["up", "down"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measurement: a configuration for one GEMM at a batch size in tokens.
+
+    `stage` and `round` tell repeated measurements of a configuration apart. `replays` is how many figures are wanted;
+    with 0 the result's correctness is looked at, and nothing is timed.
+    """
+
+    tokens: int
+    gemm: GemmName
+    config: Config
+    stage: str
+    round: int = 0
+    replays: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials that may be compiled together, then made in this order.
+
+    `hopeless`: a first call that takes this many times as long as the GEMM's best so far ends its trial; 0 for none.
+    """
+
+    trials: tuple[Trial, ...]
+    hopeless: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What came of a trial: seconds a call, one figure a replay; `gpu` is how long the GPU was at work for it.
+
+    `slow`: it was given up after a hopeless first call. `error`: the greatest difference to float32 arithmetic over the
+    greatest value. `failed`: why it could not be measured, such as Triton's refusal.
+    """
+
+    seconds: tuple[float, ...] = ()
+    gpu: float = 0.0
+    slow: bool = False
+    error: float | None = None
+    failed: str = ""
+
+    @property
+    def median(self) -> float:
+        """Seconds a call; infinite where there is no figure."""
+        ordered = sorted(self.seconds)
+        middle = len(ordered) // 2
+        if not ordered:
+            return float("inf")
+        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    return asdict(trial)
+
+
+def trial_of(fields: Mapping[str, Any]) -> Trial:
+    """The inverse of `trial_json`."""
+    config = dict(fields["config"])
+    config["options"] = tuple((name, value) for name, value in config["options"])
+    return Trial(**{**fields, "config": Config(**config)})
+
+
+def timing_json(timing: Timing) -> dict[str, Any]:
+    return asdict(timing)
+
+
+def timing_of(fields: Mapping[str, Any]) -> Timing:
+    """The inverse of `timing_json`."""
+    return Timing(**{**fields, "seconds": tuple(fields["seconds"])})
