@@ -86,19 +86,15 @@ def grown(before: Counts, after: Counts) -> list[Growth]:
 def crept(lives: Sequence[Sequence[Counts]]) -> list[Growth]:
     """What a watch held more of at the end of its life than at its beginning; each life is its counts in order.
 
-    The most of the first three and the least of the last three are compared, so that neither what is there for a moment
-    is a leak, nor that a connection was just being opened anew when it was counted first.
+    The least of the last three is compared with the first count, taken as the gang had just begun to serve: what is
+    there for a moment is no leak, and a later count may have met a connection that was just being opened anew.
     """
     found = []
     for life in lives:
         if len(life) >= 6:
-            found += grown(_most(life[:3]), _least(life[-3:]))
+            found += grown(life[0], _least(life[-3:]))
     return found
 
 
 def _least(some: Sequence[Counts]) -> dict[str, int]:
     return {what: min(one.get(what, 0) for one in some) for what in some[0]}
-
-
-def _most(some: Sequence[Counts]) -> dict[str, int]:
-    return {what: max(one.get(what, 0) for one in some) for what in some[0]}

@@ -23,5 +23,9 @@ def test_a_watch_that_holds_more_for_a_moment_does_not_leak() -> None:
     assert crept([life(20, 21, 35, 21, 36, 20)]) == []
 
 
+def test_a_watch_that_was_logging_in_anew_when_it_was_counted_does_not_leak() -> None:
+    assert crept([life(20, 8, 9, 20, 20, 21)]) == []
+
+
 def test_a_life_too_short_to_tell_is_not_judged() -> None:
     assert crept([life(20, 90)]) == []
