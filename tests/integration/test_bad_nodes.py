@@ -174,7 +174,14 @@ def test_ctrl_c_at_any_moment_leaves_nothing(light: Hosts, wait: float) -> None:
     process = start(light, "up", "--nodes", str(light.cluster_yaml(4)))
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    early = not any(host.logins() for host in light.hosts)
+    try:
+        _, err = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        # Python can lose an interrupt that meets C code of its own while it imports: whoever sees that presses again.
+        assert early
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     # While Python still imports, nothing is begun that could be undone.
     imports = not any(host.logins() for host in light.hosts)
     assert process.returncode == 130 or (imports and process.returncode < 0), err
