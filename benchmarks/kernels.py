@@ -26,11 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from deploy import store  # noqa: E402
-from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON, TUNER  # noqa: E402
+from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON  # noqa: E402
 from deploy.kernels.exact.kernel import Kernel  # noqa: E402
 from deploy.kernels.exact.proof import Target  # noqa: E402
 from deploy.kernels.exact.prove import How, Proofs, prove  # noqa: E402
-from deploy.kernels.exact.space import GROUPS, space  # noqa: E402
+from deploy.kernels.exact.space import BATCHES, GROUPS, space  # noqa: E402
 from deploy.kernels.gpu import GB10, GPUS, Gpu  # noqa: E402
 from deploy.kernels.memory import shared_memory  # noqa: E402
 from deploy.kernels.shape import Shape  # noqa: E402
@@ -108,8 +108,8 @@ def exact(folder: Path) -> tuple[float, float]:
         if shared_memory(config, GLM.gemms[0], GB10) <= GB10.shared_memory
         and config.block_m * config.block_n < 256 * 32 * config.num_warps
     ]
-    entries = random.Random(SEED).sample(fitting, len(TUNER))
-    table.write_text(json.dumps({str(size): entry.as_json() for size, entry in zip(TUNER, entries, strict=True)}))
+    entries = random.Random(SEED).sample(fitting, len(BATCHES))
+    table.write_text(json.dumps({str(size): entry.as_json() for size, entry in zip(BATCHES, entries, strict=True)}))
     again: Callable[[], float] = lambda: _timed("kernels", "check", str(table), "--exact", "--json", cache=folder)[0]  # noqa: E731
     return again(), again()
 

@@ -2,7 +2,7 @@
 
 `benchmarks/tuner.py SOURCE [--shape NAME] [--tokens 1,16,...] [--journal DIR] [--json] [--out FILE]`, on a machine with
 a CUDA GPU, PyTorch and Triton; SOURCE is SGLang's fused_moe_triton_kernels.py. The GPU compiles GB10's lowering under
-GB10's shared memory. docs/results.md says how it is measured.
+GB10's shared memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from deploy.kernels.exact.space import GROUPS  # noqa: E402
+from deploy.kernels.exact.space import BATCHES, GROUPS  # noqa: E402
 from deploy.kernels.gpu import GB10  # noqa: E402
 from deploy.kernels.shape import Shape  # noqa: E402
 from deploy.kernels.table import Config  # noqa: E402
@@ -30,7 +30,6 @@ from deploy.tune.play import Made, play  # noqa: E402
 from deploy.tune.problem import Emulation, Problem  # noqa: E402
 from deploy.tune.roofline import Ceilings, bound  # noqa: E402
 from deploy.tune.search import GEMMS, Found, search  # noqa: E402
-from deploy.tune.sizes import SIZES  # noqa: E402
 from deploy.tune.trial import GemmName, Timing, Trial  # noqa: E402
 
 SHAPES = {
@@ -79,7 +78,7 @@ def measured(device: Device, journal: Journal, problem: Problem, tokens: int, ge
             if timing.failed:
                 truth.refused[trial.config] = timing.failed
             else:
-                found[trial.config] = timing.median if timing.seconds else timing.gpu
+                found[trial.config] = timing.first if timing.slow else timing.median
         truth.passes.append(found)
     return truth
 
@@ -115,9 +114,7 @@ def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], spent: f
             "refused": len(truth.refused),
         }
     rows = {config.block_m for config in truths["up"].passes[1]}
-    pairs = [
-        sum(min(t for c, t in one.passes[1].items() if c.block_m == tile) for one in truths.values()) for tile in rows
-    ]
+    pairs = [sum(_least(one.passes[1], tile) for one in truths.values()) for tile in rows]
     row["pair_loss"] = sum(truths[gemm].passes[1][chosen[gemm]] for gemm in GEMMS) / min(pairs) - 1
     row["sglang_gpu_seconds"] = sum(one.sglang_seconds for one in truths.values())
     return row
@@ -134,7 +131,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--tokens", default=",".join(map(str, MEASURED)), help="batch sizes to measure all candidates at"
     )
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="batch sizes to tune")
+    parser.add_argument("--sizes", default=",".join(map(str, BATCHES)), help="batch sizes to tune")
     parser.add_argument("--journal", type=Path, default=Path("tuner-journal"))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path)
@@ -201,12 +198,9 @@ def main() -> None:
         finally:
             device.close()
             journal.close()
-    found_all = save(args, rows, shapes)
-    print(
-        json.dumps(found_all, indent=1)
-        if args.json
-        else json.dumps({k: v for k, v in found_all.items() if k not in ("rows", "shapes")})
-    )
+    result = save(args, rows, shapes)
+    brief = {key: result[key] for key in ("gpu_seconds_ratio", "worst_loss")}
+    print(json.dumps(result, indent=1) if args.json else json.dumps(brief))
 
 
 def save(args: argparse.Namespace, rows: list[dict[str, Any]], shapes: list[dict[str, Any]]) -> dict[str, Any]:

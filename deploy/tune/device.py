@@ -66,12 +66,9 @@ class Device:
         if refused:
             return Timing(failed=refused)
         found = self._asked({"trial": trial_json(trial), "limit": limit}, TRIAL if self._worker else START)
-        if "error" in found and "seconds" not in found:
+        if "seconds" not in found:  # the worker ended, or says that it has to
             self._leave()
-            return Timing(failed=str(found["error"]))
-        if "seconds" not in found:  # a fault: the worker has said so, and ends
-            self._leave()
-            return Timing(failed=str(found["failed"]))
+            return Timing(failed=str(found.get("error") or found["failed"]))
         return timing_of(found)
 
     def _kernel(self, trial: Trial) -> Kernel:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.kernels.batches import batches
+from deploy.kernels.exact.space import BATCHES
 
-SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)
-"""Tokens: SGLang's own list."""
 FAR = 1.25
 """A batch whose nearest size differs by more than this factor gets a size of its own."""
 
@@ -17,7 +16,7 @@ def sizes(flags: Mapping[str, Any]) -> tuple[int, ...]:
     """SGLang's list, with what these launch flags add: batches that speculation makes, and the largest prefill."""
     # Of ranges in which every size occurs, the ends; SGLang's list covers what lies between.
     made = {size for batch in batches(flags) for size in (batch.sizes[-1:] if batch.every else batch.sizes)}
-    chosen = set(SIZES)
+    chosen = set(BATCHES)
     while far := [size for size in made if all(_apart(size, one) > FAR for one in chosen)]:
         # The one in the middle of the widest gap covers the most of the others.
         chosen.add(max(far, key=lambda size: (min(_apart(size, one) for one in chosen), -size)))

@@ -42,13 +42,14 @@ class Batch:
 class Timing:
     """What came of a trial: seconds a call, one figure a replay; `gpu` is how long the GPU was at work for it.
 
-    `slow`: it was given up after a hopeless first call. `error`: the greatest difference to float32 arithmetic over the
-    greatest value. `failed`: why it could not be measured, such as Triton's refusal.
+    `slow`: it was given up after a hopeless first call, which took `first` seconds. `error`: the greatest difference to
+    float32 arithmetic over the greatest value. `failed`: why it could not be measured, such as Triton's refusal.
     """
 
     seconds: tuple[float, ...] = ()
     gpu: float = 0.0
     slow: bool = False
+    first: float = 0.0
     error: float | None = None
     failed: str = ""
 

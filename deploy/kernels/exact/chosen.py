@@ -18,6 +18,7 @@ from deploy.event import Event
 from deploy.kernels.exact.kernel import of_table
 from deploy.kernels.exact.proof import Target
 from deploy.kernels.exact.prove import Proofs, prove
+from deploy.kernels.exact.space import BATCHES
 from deploy.kernels.gpu import GB10
 from deploy.kernels.provenance import Proof, Provenance, checksum, file_name
 from deploy.kernels.shape import Shape
@@ -31,8 +32,7 @@ FILES: Mapping[Which, str] = {
     "up": "E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8.json",
     "down": "E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8_down.json",
 }
-TUNER = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)
-SIZES = tuple(sorted({*TUNER, 192, 384, 8192}))
+SIZES = tuple(sorted({*BATCHES, 192, 384, 8192}))
 """Of SGLang's tuner, and three more: EAGLE verifies 8 tokens a request and so passes 192 and 384 on its way to 512,
 near where BLOCK_SIZE_M changes; 8192 tokens are a whole prefill."""
 

@@ -10,6 +10,9 @@ from deploy.kernels.table import Config
 STAGES, ROWS, DEPTHS, COLUMNS, WARPS = (2, 3, 4, 5), (16, 32, 64, 128, 256), (64, 128, 256), (32, 64, 128, 256), (4, 8)
 GROUPS = (1, 16, 32, 64)
 
+BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 1536, 2048, 3072, 4096)
+"""Batch sizes in tokens."""
+
 
 def space(block_k: int = 0, groups: tuple[int, ...] = (1,)) -> Iterator[Config]:
     """480 configurations for each GROUP_SIZE_M, which changes the order of tiles and no tile; with block-wise scales

@@ -115,8 +115,9 @@ class Bench:
             second.record()
             second.synchronize()
             # A launch by itself takes some microseconds more than one of many.
-            if limit and first.elapsed_time(second) / 1000 > limit + LAUNCH:
-                raise HopelessError
+            seconds = first.elapsed_time(second) / 1000
+            if limit and seconds > limit + LAUNCH:
+                raise HopelessError(seconds)
             self._keep_busy()
             graph = self._captured(kernel, turns)
             marks = [_mark() for _ in range(replays + 1)]
@@ -207,7 +208,7 @@ class _OnlyLoaded:
 
 
 class HopelessError(Exception):
-    """A call took so long that nothing more need be known of the kernel."""
+    """A call took so long that nothing more need be known of the kernel; its argument is that time in seconds."""
 
 
 def _mark() -> torch.cuda.Event:

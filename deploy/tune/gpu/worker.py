@@ -36,8 +36,8 @@ def timed(bench: Bench, problem: Problem, trial: Trial, limit: float) -> Timing:
         if not trial.replays:
             return Timing(error=bench.error(kernel), gpu=bench.clock() - began)
         return Timing(tuple(bench.time(kernel, trial.replays, limit)), gpu=bench.clock() - began)
-    except HopelessError:
-        return Timing(slow=True, gpu=bench.clock() - began)
+    except HopelessError as slow:
+        return Timing(slow=True, first=slow.args[0], gpu=bench.clock() - began)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"[:LONGEST]
         if any(mark in text for mark in _FAULTS):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.tune.sizes import SIZES, sizes
+from deploy.kernels.exact.space import BATCHES
+from deploy.tune.sizes import sizes
 
 EAGLE = {
     "speculative-algorithm": "EAGLE",
@@ -13,11 +14,11 @@ EAGLE = {
 
 
 def test_a_plain_server_adds_its_largest_prefill_and_a_batch_that_is_far_from_all() -> None:
-    assert sizes({}) == tuple(sorted((*SIZES, 12, 184, 368, 8192)))
+    assert sizes({}) == tuple(sorted((*BATCHES, 12, 184, 368, 8192)))
 
 
 def test_speculation_adds_what_no_size_is_near() -> None:
-    added = set(sizes(EAGLE)) - set(SIZES)
+    added = set(sizes(EAGLE)) - set(BATCHES)
     assert any(128 < one < 256 for one in added)
     assert any(256 < one < 512 for one in added)
     assert 8192 in added

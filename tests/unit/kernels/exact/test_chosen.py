@@ -6,7 +6,8 @@ import pytest
 
 from deploy.kernels import provenance
 from deploy.kernels.exact import chosen
-from deploy.kernels.exact.chosen import FILES, FOLDER, GLM, SIZES, TUNER, Which, table, text
+from deploy.kernels.exact.chosen import FILES, FOLDER, GLM, SIZES, Which, table, text
+from deploy.kernels.exact.space import BATCHES
 from deploy.kernels.gpu import GB10
 from deploy.kernels.memory import shared_memory
 from deploy.kernels.table import TOKENS
@@ -49,6 +50,6 @@ def test_two_blocks_of_every_entry_fit_a_multiprocessor_and_no_tile_is_padded_al
 
 
 def test_the_batch_sizes_are_the_tuners_and_those_where_the_rule_changes() -> None:
-    assert set(TUNER) < set(SIZES)
+    assert set(BATCHES) < set(SIZES)
     changes = [size for size in range(2, 8193) if chosen.choose("up", size) != chosen.choose("up", size - 1)]
     assert changes == [221, 492, 1062]
