@@ -106,7 +106,7 @@ class Scheduler:
     def _loop(self) -> None:
         while True:
             if not self._running:
-                self._admit(self._waiting.get())
+                self._admit(self._parked.pop(0) if self._parked else self._waiting.get())
             parked, self._parked = self._parked, []
             while len(self._running) < self._pace.most and (parked or not self._waiting.empty()):
                 self._admit(parked.pop(0) if parked else self._waiting.get())

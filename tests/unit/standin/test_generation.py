@@ -15,10 +15,14 @@ class Ranks:
     """Steps that all ranks take, until one of them is stuck."""
 
     def __init__(self) -> None:
-        self.free = threading.Event()
+        self.free, self.stepping = threading.Event(), threading.Event()
         self.free.set()
         self.said: list[str] = []
-        self.scheduler = Scheduler(self.free.wait, Pace(2000, 4, 2), self.said.append)
+        self.scheduler = Scheduler(self.step, Pace(2000, 4, 2), self.said.append)
+
+    def step(self) -> None:
+        self.stepping.set()
+        self.free.wait()
 
 
 @pytest.fixture
@@ -49,6 +53,22 @@ def test_tokens_are_given_back_at_the_end(ranks: Ranks) -> None:
     assert (ranks.scheduler.remaining, ranks.scheduler.held) == (0, 0)
     assert ranks.said[0].startswith("Prefill batch, #new-seq: 1, #new-token: 7,")
     assert "Decode batch, #running-req: 1, #token: " in ranks.said[1]
+
+
+def test_a_request_that_comes_during_a_check_is_held_and_told_of(ranks: Ranks) -> None:
+    ranks.scheduler.wedged = True
+    ranks.free.clear()
+    first = ranks.scheduler.submit(["!"], check=True)
+    assert ranks.stepping.wait(5)
+    second = ranks.scheduler.submit(["!"], check=True)
+    ranks.scheduler.submit(["a"], prompt=7)
+    ranks.free.set()
+    assert [list(first), list(second)] == [["!"], ["!"]]
+    told = threading.Thread(target=ranks.scheduler.settle, daemon=True)
+    told.start()
+    told.join(5)
+    assert not told.is_alive()
+    assert (ranks.scheduler.remaining, ranks.scheduler.held) == (1, 7)
 
 
 def test_a_wedge_holds_requests_and_lets_health_checks_pass_and_can_end(ranks: Ranks) -> None:
