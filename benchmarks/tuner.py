@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from deploy.kernels.exact.space import BATCHES, GROUPS  # noqa: E402
 from deploy.kernels.gpu import GB10  # noqa: E402
 from deploy.kernels.shape import Shape  # noqa: E402
 from deploy.kernels.table import Config  # noqa: E402
+from deploy.tune import local  # noqa: E402
 from deploy.tune.device import Device  # noqa: E402
+from deploy.tune.happening import Finished, Measured  # noqa: E402
 from deploy.tune.journal import Journal  # noqa: E402
-from deploy.tune.play import Made, play  # noqa: E402
 from deploy.tune.problem import Emulation, Problem  # noqa: E402
 from deploy.tune.roofline import Ceilings, bound  # noqa: E402
-from deploy.tune.search import GEMMS, Found, search  # noqa: E402
+from deploy.tune.search import GEMMS, Found  # noqa: E402
+from deploy.tune.task import Task, results  # noqa: E402
 from deploy.tune.trial import GemmName, Timing, Trial  # noqa: E402
 
 SHAPES = {
@@ -138,31 +140,18 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tuned(device: Device, journal: Journal, problem: Problem, sizes: Sequence[int]) -> tuple[dict[int, Found], Spent]:
-    """Our search for all sizes; each begins with what was best for the one before."""
-    spent, found, began = Spent(), dict[int, Found](), time.monotonic()
-    first: list[Config] = []
-    for tokens in sizes:
-        playing = play(search(tokens, problem.candidates, first), device, journal.known)
-        found[tokens] = _kept(playing, journal, spent)
-        best = found[tokens].best
-        first = [one.config for one in best.values()]
-        spent.wall = time.monotonic() - began
-        times = ", ".join(f"{gemm} {one.seconds * 1e6:.1f} us ±{one.spread / 2:.1%}" for gemm, one in best.items())
-        said = f"{tokens} tokens: {spent.gpu[tokens]:.2f} s of GPU time, {spent.wall:.0f} s in all; {times}"
-        print(said, file=sys.stderr, flush=True)
-    return found, spent
-
-
-def _kept(playing: Generator[Made, None, Found], journal: Journal, spent: Spent) -> Found:
-    while True:
-        try:
-            trial, timing = next(playing)
-        except StopIteration as end:
-            found: Found = end.value
-            return found
-        journal.add(trial, timing)
-        spent.take(trial, timing)
+def tuned(device: Device, journal: Journal, task: Task) -> tuple[Mapping[int, Found], Spent]:
+    """Our search for all sizes, as `tune --local` makes it."""
+    spent, began = Spent(), time.monotonic()
+    for one in local.measured(task, task.sizes, device, journal.known):
+        if isinstance(one, Measured):
+            journal.add(one.trial, one.timing)
+            spent.take(one.trial, one.timing)
+        elif isinstance(one, Finished):
+            spent.wall = time.monotonic() - began
+            said = f"{one.tokens} tokens: {spent.gpu.get(one.tokens, 0):.2f} s of GPU time, {spent.wall:.0f} s in all"
+            print(said, one.failed, file=sys.stderr, flush=True)
+    return results(task, journal.known).found, spent
 
 
 def main() -> None:
@@ -172,13 +161,13 @@ def main() -> None:
     shapes = []
     for name in args.shape or SHAPES:
         problem = Problem(SHAPES[name], GB10, emulation=Emulation("sm121", GB10.shared_memory))
-        journal = Journal(args.journal / f"{name}.jsonl", problem.as_json())
         device = Device(problem, args.source, 90, os.cpu_count() or 1)
+        journal = Journal(args.journal / f"{name}.jsonl", problem.as_json(), device.facts())
         try:
-            facts = device.facts()
+            facts = journal.facts
             ceilings = Ceilings(facts["bandwidth"], facts["operations"])
             sizes = [int(one) for one in args.sizes.split(",")]
-            found, spent = tuned(device, journal, problem, sizes)
+            found, spent = tuned(device, journal, Task(problem, tuple(sizes), ceilings))
             shapes.append({
                 "shape": name, "facts": facts, "sizes": sizes, "our_gpu_seconds": sum(spent.gpu.values()),
                 "our_wall_seconds": spent.wall, "our_trials": spent.trials,

@@ -12,19 +12,22 @@ from typing import Any
 from deploy.errors import TuneError
 from deploy.tune.trial import Timing, Trial, timing_json, timing_of, trial_json, trial_of
 
-FORMAT = 1
+FORMAT = 2
+IDENTITY = ("device", "driver", "torch", "triton", "cuda", "kernel", "routing")
+"""What of a device's facts a timing depends on. `kernel` and `routing` are digests of SGLang's file and of recorded
+expert ids."""
 
 
 class Journal:
-    """The measurements of one problem, in `known`. `problem` is what they depend on, as JSON; a file of another one is
-    refused.
+    """The measurements of one problem, in `known`. They depend on `problem` and on what IDENTITY names of the device's
+    `facts`; a file of others is refused. `facts` are those that the file began with.
 
     One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
     TuneError.
     """
 
-    def __init__(self, path: Path, problem: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, problem: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        self.path, self.facts = path, json.loads(json.dumps(facts))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         self.known: dict[Trial, Timing] = {}
@@ -42,12 +45,14 @@ class Journal:
     def _load(self, problem: Any) -> None:
         lines = list(self._lines())
         if not lines:
-            self._write({"format": FORMAT, "problem": problem})
+            self._write({"format": FORMAT, "problem": problem, "facts": self.facts})
             return
         head = lines[0]
-        if head.get("format") != FORMAT or head.get("problem") != problem:
+        other = "another format" if head.get("format") != FORMAT else _difference(head, problem, self.facts)
+        if other:
             hint = "name another --journal, or remove the file"
-            raise TuneError(f"{self.path}: holds measurements of something else", hint)
+            raise TuneError(f"{self.path}: holds measurements of {other}", hint)
+        self.facts = head["facts"]
         for line in lines[1:]:
             self.known[trial_of(line["trial"])] = timing_of(line["timing"])
 
@@ -68,7 +73,9 @@ class Journal:
             yield found
 
     def add(self, trial: Trial, timing: Timing) -> None:
-        """On disk when this returns."""
+        """On disk when this returns. Of a trial that was made twice, the first timing stays."""
+        if trial in self.known:
+            return
         self.known[trial] = timing
         self._write({"trial": trial_json(trial), "timing": timing_json(timing)})
 
@@ -80,3 +87,11 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _difference(head: Mapping[str, Any], problem: Any, facts: Mapping[str, Any]) -> str:
+    """What the measurements are of, where it is not the same; empty where it is."""
+    if head["problem"] != problem:
+        return "another problem: model, data type, routing or GPU"
+    apart = [name for name in IDENTITY if head["facts"].get(name) != facts.get(name)]
+    return ", ".join(f"{name} {head['facts'].get(name)}, and here it is {facts.get(name)}" for name in apart)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from deploy.tune.search import Asking, Found
+from deploy.tune.search import GEMMS, Asking, Found
 from deploy.tune.trial import Batch, GemmName, Timing, Trial
 
 Made = tuple[Trial, Timing]
@@ -37,13 +38,31 @@ def play(asking: Asking, device: Times, known: Mapping[Trial, Timing]) -> Genera
 
 def _made(batch: Batch, device: Times, known: Mapping[Trial, Timing]) -> Generator[Made, None, list[Timing]]:
     device.prepare([trial for trial in batch.trials if trial not in known])
-    best: dict[GemmName, float] = {}
+    best = _Best()
     timings = []
     for trial in batch.trials:
-        timing = known.get(trial)
+        timing = Timing() if best.pair <= batch.enough else known.get(trial)
         if timing is None:
-            timing = device.time(trial, best.get(trial.gemm, 0.0) * batch.hopeless)
+            timing = device.time(trial, best.of.get(trial.gemm, 0.0) * batch.hopeless)
             yield trial, timing
-        best[trial.gemm] = min(best.get(trial.gemm, float("inf")), timing.median)
+        best.take(trial, timing)
         timings.append(timing)
     return timings
+
+
+@dataclass
+class _Best:
+    """The least seconds of each GEMM, and of a pair of them with one BLOCK_SIZE_M."""
+
+    of: dict[GemmName, float] = field(default_factory=dict)
+    rows: dict[int, dict[GemmName, float]] = field(default_factory=dict)
+    pair: float = float("inf")
+
+    def take(self, trial: Trial, timing: Timing) -> None:
+        if not timing.seconds:
+            return
+        row = self.rows.setdefault(trial.config.block_m, {})
+        for least in (self.of, row):
+            least[trial.gemm] = min(least.get(trial.gemm, float("inf")), timing.median)
+        if len(row) == len(GEMMS):
+            self.pair = min(self.pair, sum(row.values()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from statistics import median
 
 from deploy.kernels.exact.space import GROUPS
@@ -97,17 +98,20 @@ def search(
     tokens: int,
     candidates: Mapping[GemmName, Sequence[Config]],
     first: Sequence[Config] = (),
+    enough: float = 0.0,
     effort: Effort = USUAL,
 ) -> Asking:
     """Ask for trials, be told their timings, and find the best pair with one BLOCK_SIZE_M.
 
-    `candidates` by GEMM, all with one GROUP_SIZE_M; `first` are those to begin with, such as a neighbour's best, so
-    that what is slow is known early. Raises NothingRunsError.
+    `candidates` by GEMM, all with one GROUP_SIZE_M; `first` are those to begin with, such as SGLang's default, so that
+    what is slow is known early. `enough`: seconds of a pair that is so near to what the GPU can do that no more
+    candidates are looked at; 0 for all. Raises NothingRunsError.
     """
     times = {gemm: _Times() for gemm in candidates}
-    ordered = [(gemm, config) for gemm in candidates for config in _ordered(candidates[gemm], first)]
+    queues = [[(gemm, config) for config in _ordered(candidates[gemm], first)] for gemm in candidates]
+    ordered = [one for turn in zip_longest(*queues) for one in turn if one]
     sift = (Trial(tokens, gemm, config, "sift", 0, effort.sift) for gemm, config in ordered)
-    yield from _timed(times, Batch(tuple(sift), effort.hopeless))
+    yield from _timed(times, Batch(tuple(sift), effort.hopeless, enough))
     _see_that_some_run(tokens, times)
     rows = _rows(times, effort.tile)
     again = [

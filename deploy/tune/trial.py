@@ -32,10 +32,12 @@ class Batch:
     """Trials that may be compiled together, then made in this order.
 
     `hopeless`: a first call that takes this many times as long as the GEMM's best so far ends its trial; 0 for none.
+    `enough`: once a pair of GEMMs with one BLOCK_SIZE_M takes no more seconds, the rest is not made; 0 for none.
     """
 
     trials: tuple[Trial, ...]
     hopeless: float = 0.0
+    enough: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Timing:
     """What came of a trial: seconds a call, one figure a replay; `gpu` is how long the GPU was at work for it.
 
     `slow`: it was given up after a hopeless first call, which took `first` seconds. `error`: the greatest difference to
-    float32 arithmetic over the greatest value. `failed`: why it could not be measured, such as Triton's refusal.
+    float32 arithmetic over the greatest value. `failed`: why it could not be measured, such as Triton's refusal. With
+    nothing set it was not made, since there was enough.
     """
 
     seconds: tuple[float, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from deploy.kernels.table import Config
@@ -72,3 +72,27 @@ def test_a_hopeless_first_call_is_known_by_the_best_so_far() -> None:
     assert limits[0] == 0
     assert limits[1:] == sorted(limits[1:], reverse=True)
     assert all(limit == 0 for trial, limit in device.made if trial.stage != "sift")
+
+
+def test_once_there_is_enough_no_more_candidates_are_looked_at() -> None:
+    every, first, some = Device(), [CONFIGS[-1]], {"up": CONFIGS, "down": CONFIGS}
+    played(every, {})
+    least = 2 / CONFIGS[-1].block_n / CONFIGS[-1].num_stages * (1 + 1 / 1e4)
+    known: dict[Trial, Timing] = {}
+    device = Device()
+    found = over(play(search(8, some, first, least * 1.001), device, known), known)
+    assert found.best["up"].config == CONFIGS[-1]
+    assert sum(trial.stage == "sift" for trial in known) == 2
+    assert len(device.made) < len(every.made)
+    assert over(play(search(8, some, first, least * 1.001), Device(), dict(known)), {}) == found
+    assert over(play(search(8, some, first, least * 0.999), Device(), {}), {}).best == found.best
+
+
+def over(playing: Generator[tuple[Trial, Timing], None, Found], known: dict[Trial, Timing]) -> Found:
+    while True:
+        try:
+            trial, timing = next(playing)
+        except StopIteration as end:
+            found: Found = end.value
+            return found
+        known[trial] = timing
