@@ -1,0 +1,1 @@
+"""`tune`: what is asked, where it is measured, and what is made of it."""
