@@ -24,12 +24,14 @@ class Emulation:
 
 @dataclass(frozen=True)
 class Problem:
-    """`gpu` is the one that the table is for. `skew` is of the routing, see gpu/routing.py; `filter_expert` is set
-    under expert parallelism. `emulation` where the GPU that measures is another one."""
+    """`gpu` is the one that the table is for. `skew` is of the routing, see gpu/routing.py, and `recorded` a folder of
+    expert ids in its place, where the GPU is; `filter_expert` is set under expert parallelism. `emulation` where the
+    GPU that measures is another one."""
 
     shape: Shape
     gpu: Gpu
     skew: float = 0.0
+    recorded: str = ""
     filter_expert: bool = False
     emulation: Emulation | None = None
 

@@ -8,9 +8,13 @@ from deploy.kernels.memory import NARROW
 from deploy.kernels.shape import BYTES, Gemm, Shape
 
 
+FASTER = {"fp8_w8a8": 2, "int8_w8a8": 2}
+"""How much faster than in 16 bits a GPU may multiply. Whether a lowering makes use of it, a bound need not know."""
+
+
 @dataclass(frozen=True)
 class Ceilings:
-    """What a GPU was seen to do: bytes a second from memory, and operations a second in matrix products."""
+    """What a GPU was seen to do: bytes a second from memory, and operations a second in products of 16-bit matrices."""
 
     bandwidth: float
     operations: float
@@ -27,4 +31,5 @@ def bound(shape: Shape, gemm: Gemm, tokens: int, ceilings: Ceilings) -> float:
     weights = met * gemm.n * gemm.k * NARROW.get(shape.dtype, size)
     given = (tokens if gemm.name == "up" else rows) * gemm.k * size
     moved = weights + given + rows * gemm.n * 2
-    return max(moved / ceilings.bandwidth, 2 * rows * gemm.n * gemm.k / ceilings.operations)
+    operations = 2 * rows * gemm.n * gemm.k / FASTER.get(shape.dtype, 1)
+    return max(moved / ceilings.bandwidth, operations / ceilings.operations)

@@ -6,6 +6,7 @@ where they are so few that the cache could hold them, other copies of them take 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.exact.launcher import StandIns, launch, load
 from deploy.kernels.shape import Gemm, Shape
 from deploy.tune.gpu import routing, tensors
+from deploy.tune.gpu.ceilings import best_of, facts, mark
 from deploy.tune.gpu.tensors import Quantised
 from deploy.tune.problem import Problem
 
@@ -49,12 +50,16 @@ class Bench:
 
     def __init__(self, source: Path, problem: Problem) -> None:
         self.shape, self.skew = problem.shape, problem.skew
+        self._source = hashlib.sha256(source.read_bytes()).hexdigest()
         if problem.emulation:
-            _limit_shared_memory(problem.emulation.shared_memory)
+            limit_shared_memory(problem.emulation.shared_memory)
         torch.manual_seed(0)
         major, minor = torch.cuda.get_device_capability()
         self._module: Any = load(source, StandIns(10 * major + minor, ("sglang",), **_GIVEN))
         self._weights: dict[str, list[Quantised]] = {}
+        self._recording: routing.Recording | None = None
+        if problem.recorded:
+            self._recording = routing.Recording(Path(problem.recorded), self.shape.experts, self.shape.top_k)
 
     @cached_property
     def cache_bytes(self) -> int:
@@ -77,10 +82,12 @@ class Bench:
         out = torch.empty(tokens, shape.top_k, gemm.n, device="cuda", dtype=tensors.compute_dtype(shape))
         touched = min(tokens * shape.top_k, shape.experts) / shape.experts * copies[0].values.nbytes
         count = min(max(int(-(-COLD * self.cache_bytes // touched)), LEAST_TURNS), MOST_TURNS)
-        return tuple(
-            Turn(copies[at % len(copies)], given, routing.random(tokens, shape.experts, shape.top_k, self.skew), out)
-            for at in range(count)
-        )
+        return tuple(Turn(copies[at % len(copies)], given, self._routing(tokens), out) for at in range(count))
+
+    def _routing(self, tokens: int) -> routing.Routing:
+        if self._recording:
+            return self._recording.draw(tokens)
+        return routing.random(tokens, self.shape.experts, self.shape.top_k, self.skew)
 
     @cache  # noqa: B019
     def _aligned(self, turn: Turn, tile: int) -> routing.Aligned:
@@ -106,7 +113,7 @@ class Bench:
         Raises HopelessError where the first call takes longer than `limit` seconds, and what Triton and CUDA raise.
         """
         turns = [self.arguments(kernel, turn) for turn in self.turns(kernel.matrices, kernel.tokens)]
-        stream, first, second = _side_stream(), _mark(), _mark()
+        stream, first, second = _side_stream(), mark(), mark()
         with torch.cuda.stream(stream):
             self._load(kernel, turns[0])
             self._keep_busy()  # so that nothing is waited for between the marks
@@ -120,7 +127,7 @@ class Bench:
                 raise HopelessError(seconds)
             self._keep_busy()
             graph = self._captured(kernel, turns)
-            marks = [_mark() for _ in range(replays + 1)]
+            marks = [mark() for _ in range(replays + 1)]
             graph.replay()
             marks[0].record()
             for mark in marks[1:]:
@@ -140,7 +147,7 @@ class Bench:
     def _chores(self) -> tuple[Tensor, int]:
         """Memory to go over, and how often, for it to take BUSY seconds."""
         data = torch.zeros(1 << 26, device="cuda", dtype=torch.float32)
-        return data, max(int(BUSY / _best_of(lambda: data.add_(1))), 1)
+        return data, max(int(BUSY / best_of(lambda: data.add_(1))), 1)
 
     def _load(self, kernel: Kernel, turn: Mapping[str, Any]) -> None:
         """Onto the GPU, without a launch: a slow kernel is launched once, and not to be loaded. Raises as `time`."""
@@ -167,17 +174,9 @@ class Bench:
         return time.perf_counter()
 
     def facts(self) -> dict[str, Any]:
-        """The GPU, what drives it, and what it was seen to do: bytes a second and operations a second."""
-        properties = torch.cuda.get_device_properties(0)
-        return {
-            "device": properties.name,
-            "processors": properties.multi_processor_count,
-            "torch": torch.__version__,
-            "triton": triton.__version__,
-            "cuda": torch.version.cuda,
-            "bandwidth": _bandwidth(),
-            "operations": _operations(self.shape),
-        }
+        """What a timing depends on, see Journal, and what the GPU was seen to do."""
+        found = facts(tensors.compute_dtype(self.shape))
+        return {**found, "kernel": self._source, "routing": self._recording.digest if self._recording else ""}
 
     def error(self, kernel: Kernel) -> float:
         """The greatest difference to float32 arithmetic over the greatest value, of 64 random rows of the result."""
@@ -211,43 +210,11 @@ class HopelessError(Exception):
     """A call took so long that nothing more need be known of the kernel; its argument is that time in seconds."""
 
 
-def _mark() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)
-
-
-def _limit_shared_memory(limit: int) -> None:
+def limit_shared_memory(limit: int) -> None:
     """Let Triton grant no more bytes a block than another GPU does. From Triton 3.5 on."""
     import triton.compiler.compiler as compiler
 
     compiler.max_shared_mem = lambda _: limit
-
-
-def _best_of(work: Callable[[], object], repeats: int = 5) -> float:
-    """Seconds that the GPU took, the least of some repeats."""
-    seconds = []
-    for _ in range(repeats + 1):
-        first, second = _mark(), _mark()
-        first.record()
-        work()
-        second.record()
-        second.synchronize()
-        seconds.append(first.elapsed_time(second) / 1000)
-    return float(min(seconds[1:]))
-
-
-def _bandwidth() -> float:
-    """Bytes a second, read from memory: a sum over a GiB."""
-    data = torch.ones(1 << 28, device="cuda", dtype=torch.float32)
-    return float(data.nbytes) / _best_of(data.sum)
-
-
-def _operations(shape: Shape) -> float:
-    """Operations a second of a large product in 16 bits, which every GPU has."""
-    size = 4096
-    dtype = tensors.compute_dtype(shape)
-    one, other = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
-    seconds = _best_of(lambda: one @ other)
-    return 2.0 * size**3 / seconds
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -39,6 +41,41 @@ def random(tokens: int, experts: int, top_k: int, skew: float = 0.0) -> Routing:
     # The top k of logits with Gumbel noise are a draw without replacement.
     noise = -torch.log(-torch.log(torch.rand(tokens, experts, device=DEVICE).clamp(1e-9, 1 - 1e-7)))
     return Routing.of(torch.topk(popularity + noise, top_k).indices)
+
+
+class Recording:
+    """Expert ids that a server recorded, a file a layer and batch: [tokens, top_k] in topk_ids_layer*_idx*.pt.
+
+    Raises ValueError where the folder does not hold any, or they are of another model.
+    """
+
+    def __init__(self, folder: Path, experts: int, top_k: int) -> None:
+        files = sorted(folder.glob("topk_ids_layer*_idx*.pt"))
+        if not files:
+            raise ValueError(f"{folder}: there is no topk_ids_layer*_idx*.pt in it")
+        self.digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+        self._batches = [_recorded(path, experts, top_k) for path in files]
+
+    def draw(self, tokens: int) -> Routing:
+        """So many tokens that came after each other in one batch, or in several of one layer after the other."""
+        at = int(torch.randint(len(self._batches), ()))
+        found = self._batches[at]
+        while found.shape[0] < tokens:
+            at = (at + 1) % len(self._batches)
+            found = torch.cat((found, self._batches[at]))
+        first = int(torch.randint(found.shape[0] - tokens + 1, ()))
+        return Routing.of(found[first : first + tokens].to(DEVICE))
+
+
+def _recorded(path: Path, experts: int, top_k: int) -> Tensor:
+    ids = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or not len(ids):
+        raise ValueError(f"{path}: is no tensor of [tokens, top_k]")
+    if ids.shape[1] != top_k:
+        raise ValueError(f"{path}: has {ids.shape[1]} experts a token, and the model {top_k}")
+    if int(ids.min()) < 0 or int(ids.max()) >= experts:
+        raise ValueError(f"{path}: names expert {int(ids.max())}, and the rank has 0 to {experts - 1}")
+    return ids.int()
 
 
 def align(ids: Tensor, tile: int, experts: int) -> Aligned:
