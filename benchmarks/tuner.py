@@ -85,23 +85,15 @@ def measured(device: Device, journal: Journal, problem: Problem, tokens: int, ge
     return truth
 
 
-@dataclass
-class Spent:
-    """GPU seconds of the search, by batch size; trials; and seconds in all, compilation included."""
-
-    gpu: dict[int, float] = field(default_factory=dict)
-    trials: int = 0
-    wall: float = 0.0
-
-    def take(self, trial: Trial, timing: Timing) -> None:
-        self.gpu[trial.tokens] = self.gpu.get(trial.tokens, 0.0) + timing.gpu
-        self.trials += 1
+def spent(known: Mapping[Trial, Timing], tokens: int) -> float:
+    """GPU seconds of the search of one batch size."""
+    return sum(one.gpu for trial, one in known.items() if trial.tokens == tokens and trial.stage != "truth")
 
 
-def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], spent: float) -> dict[str, Any]:
+def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], seconds: float) -> dict[str, Any]:
     """One batch size: losses in the second pass, of our choice and of the first pass's winner."""
     chosen = {gemm: found.best[gemm].config for gemm in GEMMS}
-    row: dict[str, Any] = {"shape": name, "tokens": found.tokens, "our_gpu_seconds": spent}
+    row: dict[str, Any] = {"shape": name, "tokens": found.tokens, "our_gpu_seconds": seconds}
     for gemm, truth in truths.items():
         second = truth.passes[1]
         least = min(second.values())
@@ -140,68 +132,104 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tuned(device: Device, journal: Journal, task: Task) -> tuple[Mapping[int, Found], Spent]:
-    """Our search for all sizes, as `tune --local` makes it."""
-    spent, began = Spent(), time.monotonic()
+def tuned(device: Device, journal: Journal, task: Task) -> tuple[Mapping[int, Found], float]:
+    """Our search for all sizes, as `tune --local` makes it, and how long it took here and now."""
+    began = time.monotonic()
     for one in local.measured(task, task.sizes, device, journal.known):
         if isinstance(one, Measured):
             journal.add(one.trial, one.timing)
-            spent.take(one.trial, one.timing)
         elif isinstance(one, Finished):
-            spent.wall = time.monotonic() - began
-            said = f"{one.tokens} tokens: {spent.gpu.get(one.tokens, 0):.2f} s of GPU time, {spent.wall:.0f} s in all"
-            print(said, one.failed, file=sys.stderr, flush=True)
-    return results(task, journal.known).found, spent
+            said = f"{one.tokens} tokens: {spent(journal.known, one.tokens):.2f} s of GPU time"
+            print(f"{said}, {time.monotonic() - began:.0f} s in all", one.failed, file=sys.stderr, flush=True)
+    return results(task, journal.known).found, time.monotonic() - began
 
 
 def main() -> None:
     """Tune, then measure everything, and print the comparison."""
     args = options()
     rows: list[dict[str, Any]] = []
-    shapes = []
+    shapes: list[dict[str, Any]] = []
     for name in args.shape or SHAPES:
         problem = Problem(SHAPES[name], GB10, emulation=Emulation("sm121", GB10.shared_memory))
         device = Device(problem, args.source, 90, os.cpu_count() or 1)
         journal = Journal(args.journal / f"{name}.jsonl", problem.as_json(), device.facts())
+        ceilings = Ceilings(journal.facts["bandwidth"], journal.facts["operations"])
+        task = Task(problem, tuple(int(one) for one in args.sizes.split(",")), ceilings)
         try:
-            facts = journal.facts
-            ceilings = Ceilings(facts["bandwidth"], facts["operations"])
-            sizes = [int(one) for one in args.sizes.split(",")]
-            found, spent = tuned(device, journal, Task(problem, tuple(sizes), ceilings))
-            shapes.append({
-                "shape": name, "facts": facts, "sizes": sizes, "our_gpu_seconds": sum(spent.gpu.values()),
-                "our_wall_seconds": spent.wall, "our_trials": spent.trials,
-                "bounds_us": {gemm.name: {one: bound(problem.shape, gemm, one, ceilings) * 1e6 for one in sizes}
-                              for gemm in problem.shape.gemms},
-                "table": {tokens: {gemm: {**one.config.as_json(), "us": one.seconds * 1e6, "spread": one.spread}
-                                   for gemm, one in each.best.items()} for tokens, each in found.items()},
-                "dropped": [[tokens, gemm, config.as_json(), why] for tokens, each in found.items()
-                            for gemm, config, why in each.dropped],
-            })  # fmt: skip
+            found, wall = tuned(device, journal, task)
+            shapes.append({"shape": name, "our_wall_seconds": wall, **shape_json(task, journal, found)})
             for tokens in (int(one) for one in args.tokens.split(",") if one):
                 began = time.monotonic()
                 truths = {gemm: measured(device, journal, problem, tokens, gemm) for gemm in GEMMS}
-                rows.append(compared(name, found[tokens], truths, spent.gpu[tokens]))
+                rows.append(compared(name, found[tokens], truths, spent(journal.known, tokens)))
                 print(json.dumps(rows[-1]), f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
                 save(args, rows, shapes)
         finally:
             device.close()
             journal.close()
     result = save(args, rows, shapes)
-    brief = {key: result[key] for key in ("gpu_seconds_ratio", "worst_loss")}
+    brief = {key: value for key, value in result.items() if key not in ("rows", "shapes")}
     print(json.dumps(result, indent=1) if args.json else json.dumps(brief))
 
 
+def shape_json(task: Task, journal: Journal, found: Mapping[int, Found]) -> dict[str, Any]:
+    """What our search took and found, beside the bounds. The seconds are of the sizes that SGLang's tuner has too."""
+    known, sizes, shape = journal.known, task.sizes, task.problem.shape
+    both = [one for one in sizes if one in BATCHES]
+    return {
+        "facts": journal.facts,
+        "sizes": sizes,
+        "both_sizes": both,
+        "our_gpu_seconds": sum(spent(known, one) for one in both),
+        "our_trials": sum(one.stage != "truth" for one in known),
+        "sglang_gpu_seconds_estimated": {one: estimated(one, known) for one in sizes},
+        "bounds_us": {
+            gemm.name: {one: bound(shape, gemm, one, task.ceilings) * 1e6 for one in sizes} for gemm in shape.gemms
+        },
+        "table": {
+            tokens: {
+                gemm: {**one.config.as_json(), "us": one.seconds * 1e6, "spread": one.spread}
+                for gemm, one in each.best.items()
+            }
+            for tokens, each in found.items()
+        },
+        "dropped": [
+            [tokens, gemm, config.as_json(), why]
+            for tokens, each in found.items()
+            for gemm, config, why in each.dropped
+        ],
+    }
+
+
 def save(args: argparse.Namespace, rows: list[dict[str, Any]], shapes: list[dict[str, Any]]) -> dict[str, Any]:
+    for shape in shapes:
+        _totalled(shape, [row for row in rows if row["shape"] == shape["shape"]])
     result = {
-        "gpu_seconds_ratio": min((row["sglang_gpu_seconds"] / row["our_gpu_seconds"] for row in rows), default=None),
+        "gpu_seconds_ratio": min((shape["gpu_seconds_ratio"] for shape in shapes), default=None),
         "worst_loss": max((row["pair_loss"] for row in rows), default=None),
+        "worst_gemm_loss": max((row[gemm]["loss"] for row in rows for gemm in GEMMS), default=None),
+        "worst_noise": max((row[gemm]["noise"] for row in rows for gemm in GEMMS), default=None),
         "rows": rows,
         "shapes": shapes,
     }
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _totalled(shape: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """SGLang's seconds for all sizes: measured where everything was, else estimated from our first pass."""
+    measured = {row["tokens"]: row["sglang_gpu_seconds"] for row in rows}
+    estimated = shape["sglang_gpu_seconds_estimated"]
+    shape["sglang_gpu_seconds"] = sum(measured.get(tokens, estimated[tokens]) for tokens in shape["both_sizes"])
+    shape["gpu_seconds_ratio"] = shape["sglang_gpu_seconds"] / shape["our_gpu_seconds"]
+
+
+def estimated(tokens: int, known: Mapping[Trial, Timing]) -> float:
+    """What SGLang's number of calls would take, from one call of every candidate with one GROUP_SIZE_M."""
+    calls = [timing for trial, timing in known.items() if trial.tokens == tokens and trial.stage == "sift"]
+    seconds = sum(one.first if one.slow else one.median for one in calls if one.slow or one.seconds)
+    return SGLANG_CALLS * len(GROUPS) * seconds
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ START, TRIAL, COMPILE = 300.0, 120.0, 300.0
 """Seconds for a worker to load and fill its GPU; for one trial; for one kernel to compile."""
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """Why a kernel cannot run, or its binary's digest; both empty where it is not known."""
+
+    refused: str = ""
+    binary: str = ""
+
+
 class Device:
     """`source` is SGLang's module of kernel and launcher; `arch` the GPU's, such as 121."""
 
@@ -39,7 +48,8 @@ class Device:
         if problem.emulation:
             self._environment["TRITON_OVERRIDE_ARCH"] = problem.emulation.lowering
         self._worker: Worker | None = None
-        self._compiled: dict[tuple[Any, ...], str] = {}
+        self._compiled: dict[tuple[Any, ...], Compiled] = {}
+        self._made: dict[tuple[Any, ...], Timing] = {}
 
     def facts(self) -> dict[str, Any]:
         """What measures, and its ceilings. Raises TuneError where there is no GPU that can."""
@@ -60,14 +70,30 @@ class Device:
         compiler = _command(STAND_IN_COMPILER, COMPILER)
         setting = Setting(self._source, self._arch, limit, tools, COMPILE, compiler, self._environment)
         for index, answer in answers(requests, setting, self._compilers) if requests else ():
-            self._compiled[self._key(todo[index])] = str(answer.get("error") or answer.get("refusal") or "")
+            refused = str(answer.get("error") or answer.get("refusal") or "")
+            self._compiled[self._key(todo[index])] = Compiled(refused, str(answer.get("binary") or ""))
+
+    def compiled(self, trial: Trial) -> Compiled:
+        """What came of compiling a trial's kernel; nothing where it was not prepared."""
+        return self._compiled.get(self._key(self._kernel(trial)), Compiled())
 
     def time(self, trial: Trial, limit: float) -> Timing:
         """Make one trial; see Batch for the limit. A kernel that ends the process has failed, and the next one gets a
-        new process."""
-        refused = self._compiled.get(self._key(self._kernel(trial)), "")
-        if refused:
-            return Timing(failed=refused)
+        new process. Of configurations that compile to one binary the first is timed, and speaks for all."""
+        compiled = self.compiled(trial)
+        if compiled.refused:
+            return Timing(failed=compiled.refused)
+        if not compiled.binary:
+            return self._timed(trial, limit)
+        # All that a launch takes from the configuration and not from the binary is its grid.
+        grid = trial.config.block_m, trial.config.block_n
+        same = (compiled.binary, *grid, trial.tokens, trial.gemm, trial.stage, trial.round)
+        if same in self._made:
+            return replace(self._made[same], gpu=0.0)
+        self._made[same] = self._timed(trial, limit)
+        return self._made[same]
+
+    def _timed(self, trial: Trial, limit: float) -> Timing:
         found = self._asked({"trial": trial_json(trial), "limit": limit}, TRIAL if self._worker else START)
         if "seconds" not in found:  # the worker ended, or says that it has to
             self._leave()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from deploy.kernels.memory import NARROW
 from deploy.kernels.shape import BYTES, Gemm, Shape
 
-
 FASTER = {"fp8_w8a8": 2, "int8_w8a8": 2}
 """How much faster than in 16 bits a GPU may multiply. Whether a lowering makes use of it, a bound need not know."""
 

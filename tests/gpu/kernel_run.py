@@ -18,6 +18,9 @@ from typing import Any
 import torch
 from triton.runtime.errors import OutOfResources
 
+from deploy.tune.gpu import routing
+from deploy.tune.gpu.bench import limit_shared_memory
+from deploy.tune.gpu.routing import Routing
 from tests.gpu import moe
 
 EXPERTS, WIDTH, HIDDEN, TOP_K = 160, 384, 5120, 8
@@ -51,7 +54,7 @@ def from_table(path: Path, tokens: int) -> Config:
     return entry
 
 
-def tried(kernels: ModuleType, config: Config, gemm: tuple[torch.Tensor, moe.Weights, moe.Batch]) -> dict[str, Any]:
+def tried(kernels: ModuleType, config: Config, gemm: tuple[torch.Tensor, moe.Weights, Routing]) -> dict[str, Any]:
     """What Triton refused, or the greatest error against plain arithmetic over the greatest value."""
     rows, weights, batch = gemm
     try:
@@ -64,9 +67,9 @@ def tried(kernels: ModuleType, config: Config, gemm: tuple[torch.Tensor, moe.Wei
     return {"config": config, "error": round(error, 5)}
 
 
-def gemms(tokens: int, up: moe.Weights, down: moe.Weights) -> Iterator[tuple[str, tuple[Any, moe.Weights, moe.Batch]]]:
+def gemms(tokens: int, up: moe.Weights, down: moe.Weights) -> Iterator[tuple[str, tuple[Any, moe.Weights, Routing]]]:
     """Both products of one batch, on random rows."""
-    batch = moe.Batch.random(tokens, EXPERTS, TOP_K)
+    batch = routing.random(tokens, EXPERTS, TOP_K)
     yield "up", (torch.randn(tokens, HIDDEN, device="cuda", dtype=torch.bfloat16), up, batch)
     yield "down", (torch.randn(tokens * TOP_K, WIDTH, device="cuda", dtype=torch.bfloat16), down, batch)
 
@@ -75,7 +78,7 @@ def main() -> None:
     """Write the record; exit code 1 where the patched default or a table was refused or wrong."""
     asked = arguments()
     torch.manual_seed(0)
-    moe.limit_shared_memory(LIMIT)
+    limit_shared_memory(LIMIT)
     _, stock = moe.load(asked.stock)
     kernels, patched = moe.load(asked.patched)
     up, down = moe.Weights.random(EXPERTS, 2 * WIDTH, HIDDEN), moe.Weights.random(EXPERTS, HIDDEN, WIDTH)

@@ -15,6 +15,9 @@ import torch
 import triton
 import triton.language as tl
 
+from deploy.tune.gpu import routing
+from deploy.tune.gpu.routing import Routing
+
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
 Tensor = torch.Tensor
@@ -69,42 +72,15 @@ class Weights:
         return cls(values, torch.rand(experts, n, 1, device="cuda") * 0.01 + 0.001)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Routing of M tokens, uniformly at random: expert ids and weights [M, top_k]."""
-
-    ids: Tensor
-    weights: Tensor
-
-    @classmethod
-    def random(cls, tokens: int, experts: int, top_k: int) -> Batch:
-        scores = torch.rand(tokens, experts, device="cuda")
-        weights, ids = torch.topk(scores, top_k)
-        return cls(ids.int(), torch.softmax(weights, -1))
-
-    def sorted(self, block: int, experts: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(token ids by expert, padded to blocks; expert of each block; their number), as the kernel wants them."""
-        flat = self.ids.flatten().long()
-        order = torch.argsort(flat, stable=True)
-        counts = torch.bincount(flat, minlength=experts)
-        padded = (counts + block - 1) // block * block
-        starts, ends = torch.cumsum(padded, 0) - padded, torch.cumsum(padded, 0)
-        out = torch.full((int(flat.numel() + experts * (block - 1)),), flat.numel(), dtype=torch.int32, device="cuda")
-        within = torch.arange(flat.numel(), device="cuda") - (torch.cumsum(counts, 0) - counts)[flat[order]]
-        out[starts[flat[order]] + within] = order.int()
-        blocks = torch.arange((out.numel() + block - 1) // block, device="cuda") * block
-        expert = torch.searchsorted(ends, blocks, right=True).clamp(max=experts - 1).int()
-        return out, expert, ends[-1:].int()
-
-
-def run(kernels: Any, config: dict[str, Any], rows: Tensor, weights: Weights, batch: Batch) -> Tensor:
+def run(kernels: Any, config: dict[str, Any], rows: Tensor, weights: Weights, batch: Routing) -> Tensor:
     """One GEMM by SGLang's launcher: [M x top_k, N] in bf16. `rows` is [M, K], or [M x top_k, K] for the down GEMM."""
     top_k = batch.ids.shape[1]
     down = rows.shape[0] != batch.ids.shape[0]
+    aligned = routing.align(batch.ids, config["BLOCK_SIZE_M"], weights.values.shape[0])
     out = torch.zeros(*batch.ids.shape, weights.values.shape[1], device="cuda", dtype=torch.bfloat16)
     kernels.invoke_fused_moe_kernel(
         rows, weights.values, None, out, None, weights.scales, None, batch.weights, batch.ids,
-        *batch.sorted(config["BLOCK_SIZE_M"], weights.values.shape[0]),
+        aligned.places, aligned.experts, aligned.used,
         down, 1 if down else top_k, dict(config), tl.bfloat16,
         use_fp8_w8a8=True, use_int8_w8a8=False, use_int8_w8a16=False, use_int4_w4a16=False,
         per_channel_quant=True, filter_expert=False,
@@ -112,7 +88,7 @@ def run(kernels: Any, config: dict[str, Any], rows: Tensor, weights: Weights, ba
     return out.flatten(0, 1)
 
 
-def expected(rows: Tensor, weights: Weights, batch: Batch, some: Tensor) -> Tensor:
+def expected(rows: Tensor, weights: Weights, batch: Routing, some: Tensor) -> Tensor:
     """The same by plain arithmetic, for some of the M x top_k rows."""
     top_k = batch.ids.shape[1]
     down = rows.shape[0] != batch.ids.shape[0]
@@ -123,13 +99,6 @@ def expected(rows: Tensor, weights: Weights, batch: Batch, some: Tensor) -> Tens
     right = weights.values[expert].float() * weights.scales[expert]
     out = torch.bmm(right, left.unsqueeze(-1)).squeeze(-1)
     return out * batch.weights.flatten()[some].unsqueeze(-1) if down else out
-
-
-def limit_shared_memory(limit: int) -> None:
-    """Let Triton grant no more bytes a block; TRITON_OVERRIDE_ARCH=sm121 in the environment chooses the lowering."""
-    import triton.compiler.compiler as compiler
-
-    compiler.max_shared_mem = lambda _: limit
 
 
 @contextmanager

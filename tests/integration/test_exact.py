@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +19,15 @@ from deploy.kernels.exact import chosen, toolchain
 from deploy.kernels.exact.kernel import Kernel, of_table
 from deploy.kernels.exact.pool import ROOT
 from deploy.kernels.exact.proof import Finding, Target
-from deploy.kernels.exact.prove import How, Proofs, prove
+from deploy.kernels.exact.prove import How, Proofs, prove, source_of
 from deploy.kernels.exact.space import space
 from deploy.kernels.gpu import GB10, GPUS, Gpu
 from deploy.kernels.memory import shared_memory
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
+from deploy.tune.device import Device
+from deploy.tune.problem import Emulation, Problem
+from deploy.tune.trial import Trial
 from tests.integration.test_kernel_tables import theirs
 from tests.operation import run
 from tests.unit.kernels.exact.test_chosen import BOTH
@@ -172,6 +176,22 @@ def test_stopping_after_allocation_gives_the_same_bytes_as_compiling_to_the_end(
     assert all(one.finding and one.finding.registers is None for one in part)
 
 
+def test_a_binary_has_one_digest_whether_compiled_or_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    problem = Problem(GLM, GB10, emulation=Emulation("sm121", GB10.shared_memory))
+    source = tmp_path / "kernels.py"
+    source.write_bytes(source_of(TARGET.sglang))
+    trials = [Trial(64, "up", config, "sift") for config in problem.candidates["up"][:2]]
+    digests = []
+    for _ in range(2):
+        with closing(Device(problem, source, 90, 2)) as device:
+            device.prepare(trials)
+            digests.append([device.compiled(trial).binary for trial in trials])
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == 2
+    assert "" not in digests[0]
+
+
 def test_what_was_proven_is_not_compiled_again_and_damage_is(tmp_path: Path) -> None:
     kernels = tuple(of_table(chosen.table("up"), GLM, "up"))[:4]
     first, again = proofs(kernels, how=SHARED), proofs(kernels, how=SHARED)
@@ -218,10 +238,10 @@ for top_k, tokens in ((8, 1), (8, 3), (8, 2), (8, 4096), (1, 1), (1, 3), (1, 16)
 def test_triton_tells_batches_apart_as_we_do(tmp_path: Path) -> None:
     """The keys of Triton's own JIT for eight launches: equal exactly where ours are."""
     from deploy.kernels.exact.kernel import specialisation
-    from deploy.kernels.exact.prove import _source
+    from deploy.kernels.exact.prove import source_of
 
     module = tmp_path / "fused_moe_triton_kernels.py"
-    module.write_bytes(_source(TARGET.sglang))
+    module.write_bytes(source_of(TARGET.sglang))
     tools = toolchain.toolchain(TARGET.triton)
     path = os.pathsep.join(str(one) for one in (tools.path, ROOT) if one)
     environment = {**os.environ, "PYTHONPATH": path, "TRITON_PTXAS_PATH": str(tools.ptxas), "HOME": str(tmp_path)}

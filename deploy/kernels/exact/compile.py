@@ -5,6 +5,7 @@ A stand-in driver names the GPU; the JIT, the compiler, its error texts and ptxa
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -127,7 +128,15 @@ class Compiler:
                 launch(self._module, kernel)
             except OutOfResources as error:
                 refusal = str(error)
-        return self._found() | {"refusal": refusal, "seconds": round(time.perf_counter() - start, 3)}
+        told = {"refusal": refusal, "binary": self._binary(), "seconds": round(time.perf_counter() - start, 3)}
+        return self._found() | told
+
+    def _binary(self) -> str:
+        """SHA-256 of what was compiled, or taken from the cache; empty where it was refused."""
+        functions = [one for one in vars(self._module).values() if isinstance(one, triton.JITFunction)]
+        caches = [cache for function in functions for cache in function.device_caches.values()]
+        binaries = [kernel.asm["cubin"] for cache in caches for kernel in cache[0].values()]
+        return hashlib.sha256(b"".join(binaries)).hexdigest() if binaries else ""
 
     def _forget(self) -> None:
         """Triton would answer a kernel that it knows from memory, past our eyes."""

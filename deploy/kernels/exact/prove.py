@@ -51,7 +51,7 @@ def prove(kernels: Sequence[Kernel], target: Target, how: How | None = None) -> 
     for kernel in kernels:
         _named(kernel)
     tools = toolchain(target.triton)
-    source = _source(target.sglang)
+    source = source_of(target.sglang)
     made = {"sglang": _hash(source), "ours": _ours(), "triton": tools.triton, "ptxas": tools.ptxas_version}
     keys = [key(kernel, target, made, how.only_shared) for kernel in kernels]
     cache = Cache(store.cache() / "kernels")
@@ -108,7 +108,7 @@ def _read(answer: dict[str, Any]) -> Finding | str:
         return str(error)
 
 
-def _source(sglang: str) -> bytes:
+def source_of(sglang: str) -> bytes:
     """SGLang's module of kernel and launcher, from its wheel. BuildError where that version has none."""
     with zipfile.ZipFile(store.wheel("sglang", sglang)) as archive:
         found = [name for name in archive.namelist() if name.endswith(MODULE)]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.exact.launcher import StandIns, launch, load
-from deploy.kernels.shape import Gemm, Shape
+from deploy.kernels.shape import Gemm
 from deploy.tune.gpu import routing, tensors
 from deploy.tune.gpu.ceilings import best_of, facts, mark
 from deploy.tune.gpu.tensors import Quantised
@@ -130,11 +130,11 @@ class Bench:
             marks = [mark() for _ in range(replays + 1)]
             graph.replay()
             marks[0].record()
-            for mark in marks[1:]:
+            for one in marks[1:]:
                 graph.replay()
-                mark.record()
+                one.record()
             marks[-1].synchronize()
-        return [one.elapsed_time(other) / 1000 / len(turns) for one, other in pairwise(marks)]
+        return [begun.elapsed_time(done) / 1000 / len(turns) for begun, done in pairwise(marks)]
 
     def _keep_busy(self) -> None:
         """Work for the GPU while this side prepares: one that waits for much of the time lowers its clocks, and a
