@@ -21,7 +21,7 @@ from deploy.worker import Worker
 
 TIMER, COMPILER = "deploy.tune.gpu.worker", "deploy.kernels.exact.worker"
 STAND_IN_TIMER, STAND_IN_COMPILER = "SGLANG_SPARK_STANDIN_TIMER", "SGLANG_SPARK_STANDIN_COMPILER"
-"""Variables that name modules in place of those two, for a lab without GPUs; what measured is then called a stand-in."""
+"""Variables that name modules in place of those two, in a lab without GPUs; what measured is then called a stand-in."""
 START, TRIAL, COMPILE = 300.0, 120.0, 300.0
 """Seconds for a worker to load and fill its GPU; for one trial; for one kernel to compile."""
 

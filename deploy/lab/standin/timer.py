@@ -22,13 +22,15 @@ BANDWIDTH, OPERATIONS = 2.4e11, 1.0e14
 PROCESSORS = 48
 TURNS = 16
 NOISE = 0.004
-Fields = Mapping[str, Any]
+Shape = Mapping[str, int]
+Config = Mapping[str, int]
+Trial = Mapping[str, Any]
 
 
-def seconds(shape: Fields, trial: Fields, replay: int = 0) -> float:
+def seconds(shape: Shape, trial: Trial, replay: int = 0) -> float:
     """A GEMM's seconds a call: the roofline of what its tiles really cover, their waves, and a little noise."""
-    config = trial["config"]
-    rows = trial["tokens"] * shape["top_k"]
+    config: Config = trial["config"]
+    rows: int = trial["tokens"] * shape["top_k"]
     n, k = _matrix(shape, trial["gemm"])
     experts = shape["experts"]
     met = experts * (1 - (1 - shape["top_k"] / experts) ** trial["tokens"])
@@ -41,37 +43,37 @@ def seconds(shape: Fields, trial: Fields, replay: int = 0) -> float:
     return busy * (0.9 + 0.1 * min(waves, 4)) * (1 + NOISE * _noise(trial, replay)) + 4e-6
 
 
-def _matrix(shape: Fields, gemm: str) -> tuple[int, int]:
+def _matrix(shape: Shape, gemm: str) -> tuple[int, int]:
     """Columns of the result, and the length of a product."""
     up = gemm == "up"
     return (2 * shape["intermediate"], shape["hidden"]) if up else (shape["hidden"], shape["intermediate"])
 
 
-def _resident(config: Fields) -> int:
+def _resident(config: Config) -> int:
     """Blocks that a multiprocessor holds at a time."""
     size = (config["block_m"] + config["block_n"]) * config["block_k"] * config["num_stages"]
     return max(1, min(101_376 // size, 48 // config["num_warps"]))
 
 
-def _latency(config: Fields) -> float:
+def _latency(config: Config) -> float:
     """How much longer reading takes than it might, with few loads in flight."""
     flight = config["block_n"] * config["block_k"] * (config["num_stages"] - 1) * _resident(config)
     return 1.02 + 0.5 * max(0.0, 1 - flight / 65_536)
 
 
-def _pace(config: Fields) -> float:
+def _pace(config: Config) -> float:
     """How much longer products take than they might, in small tiles or with too many warps for them."""
     tile = config["block_m"] * config["block_n"]
     return 1.1 + 4096 / tile + (0.15 if config["num_warps"] == 8 and tile < 8192 else 0.0)
 
 
-def _noise(trial: Fields, replay: int) -> float:
+def _noise(trial: Trial, replay: int) -> float:
     """Between -1 and 1, the same wherever the trial is made."""
     told = json.dumps([trial, replay], sort_keys=True).encode()
     return int.from_bytes(hashlib.sha256(told).digest()[:4], "big") / 2**31 - 1
 
 
-def timing(shape: Fields, trial: Fields, limit: float) -> dict[str, Any]:
+def timing(shape: Shape, trial: Trial, limit: float) -> dict[str, Any]:
     """What the real process answers to a trial."""
     answer = {"seconds": [], "gpu": 0.0, "slow": False, "first": 0.0, "error": None, "failed": ""}
     first = seconds(shape, trial)
