@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from deploy.cluster.spec import Cluster
     from deploy.kernels.setting import Setting
 
 
@@ -24,16 +25,18 @@ def setting(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--gpu", default="GB10", show_default=True, help="GB10, 'RTX 5090', H100, ..."),
             click.option("--sglang", metavar="VERSION", help="SGLang in the image."),
             click.option("--triton", metavar="VERSION", help="Triton in the image."),
-            click.option("--model", metavar="NAME", help="Hub name (looked up on this machine) or a config.json."),
-            click.option("--tp", type=click.IntRange(1), help="Tensor-parallel size."),
-            click.option("--ep", type=click.IntRange(1), help="Expert-parallel size."),
+            click.option("--model", metavar="NAME", help="Hub name (looked up on this machine), a folder or a config.json."),
+            click.option("--tp", "--tp-size", type=click.IntRange(1), help="Tensor-parallel size."),
+            click.option("--ep", "--ep-size", type=click.IntRange(1), help="Expert-parallel size."),
             click.option("--experts", type=click.IntRange(1), help="By hand: experts of a rank (E)."),
             click.option("--intermediate", type=click.IntRange(1), help="By hand: their size on a rank (N)."),
             click.option("--hidden", type=click.IntRange(1), help="By hand: the model's hidden size (K)."),
             click.option("--top-k", type=click.IntRange(1), help="By hand: experts of a token."),
-            click.option("--dtype", help="By hand: fp8_w8a8, int8_w8a8, bf16, ..."),
-            click.option("--block", metavar="N,K", help="By hand: the block that shares a scale."),
-            click.option("--per-channel", is_flag=True, default=None, help="By hand: a scale a channel."),
+            click.option("--dtype", help="fp8_w8a8, int8_w8a8, int8_w8a16, bf16, fp16, ... or auto: the model's own, the default."),
+            click.option("--block", metavar="N,K", help="The block that shares a scale."),
+            click.option(
+                "--per-channel", "--per-channel-quant", is_flag=True, default=None, help="A scale a channel."
+            ),
         )
     ):
         command = option(command)
@@ -43,12 +46,18 @@ def setting(command: Callable[..., None]) -> Callable[..., None]:
 def resolved(given: dict[str, Any]) -> Setting:
     """What the options say, with cluster.yaml where it is. Raises ConfigError."""
     from deploy.kernels.setting import resolve
+
+    return resolve(given, *described(given.pop("nodes")))
+
+
+def described(path: str | None) -> tuple[Cluster | None, dict[str, Any]]:
+    """The cluster of a file, or of cluster.yaml where it is, and its launch flags. Raises ConfigError."""
     from deploy.launch.sglang import server_flags
 
-    path = given.pop("nodes") or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
+    path = path or ("cluster.yaml" if Path("cluster.yaml").is_file() else None)
     if path is None:
-        return resolve(given, None, {})
+        return None, {}
     from deploy.cluster.load import load
 
     cluster = load(path).cluster
-    return resolve(given, cluster, server_flags(cluster))
+    return cluster, dict(server_flags(cluster))

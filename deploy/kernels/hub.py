@@ -16,10 +16,16 @@ _MAX_BYTES = 8 << 20
 
 def config(name: str, revision: str | None = None) -> tuple[Mapping[str, Any], str]:
     """config.json of a path or a hub name, and where it was found. Raises ModelError; downloads nothing."""
-    for path in _places(name, revision or "main"):
-        if path.is_file():
-            return _read(path), str(path)
-    hint = f"download its config.json (hf download {name} config.json) or name a local folder"
+    try:
+        path = next((one for one in _places(name, revision or "main") if one.is_file()), None)
+    except OSError as error:
+        raise ModelError(f"{name}: {error.strerror}", "name a model, its folder or its config.json") from None
+    if path:
+        return _read(path), str(path)
+    hint = (
+        f"download its config.json (hf download {name} config.json; a gated model's after hf auth login), "
+        "or name a local folder"
+    )
     raise ModelError(f"{name}: no config.json of it is on this machine", hint)
 
 

@@ -111,6 +111,8 @@ def model(config: Mapping[str, Any]) -> Model:
     """The experts that a config.json describes. Raises ModelError, naming what is unknown or missing."""
     architecture = _architecture(config)
     family = FAMILIES.get(architecture)
+    if family is None and "expert" not in str(config):
+        raise ModelError(f"{architecture}: this model has no experts, so no kernel table serves it")
     if family is None:
         raise ModelError(f"the architecture {architecture} is not known here")
     part = _down(config, family.section) if family.section else config

@@ -21,12 +21,14 @@ EXPERTS = ("experts", "intermediate", "hidden", "top_k")
 
 @dataclass(frozen=True)
 class Setting:
-    """`shape` is None where neither options nor a model on this machine say it; `source` says where it is from."""
+    """`shape` is None where neither options nor a model on this machine say it; `source` says where it is from, and
+    `split` how the experts are spread."""
 
     target: Target
     shape: Shape | None = None
     source: str = ""
     batches: tuple[Batch, ...] = ()
+    split: Split = Split()
 
 
 def resolve(options: Mapping[str, Any], cluster: Cluster | None, flags: Mapping[str, Any]) -> Setting:
@@ -38,7 +40,7 @@ def resolve(options: Mapping[str, Any], cluster: Cluster | None, flags: Mapping[
         shape, source = _shape(options, cluster, flags, target)
     except ModelError as error:
         raise ConfigError(str(error), error.hint) from None
-    return Setting(replace(target, prefill=prefill), shape, source, sizes)
+    return Setting(replace(target, prefill=prefill), shape, source, sizes, _split(options, flags))
 
 
 def _target(options: Mapping[str, Any], cluster: Cluster | None) -> Target:
@@ -73,7 +75,7 @@ def _shape(
             raise
         return None, ""
     found = model(config).shape(_split(options, flags), target.rules)
-    return (_overridden(found, options) if options["dtype"] else found), place
+    return _overridden(found, options), place
 
 
 def _split(options: Mapping[str, Any], flags: Mapping[str, Any]) -> Split:
@@ -89,14 +91,19 @@ def _by_hand(options: Mapping[str, Any]) -> Shape:
     if not options["experts"] or not options["intermediate"]:
         raise ConfigError("a shape by hand needs --experts and --intermediate", BY_HAND)
     sizes = options["experts"], options["intermediate"], options["hidden"] or 0, options["top_k"] or 0
-    return _overridden(Shape(*sizes), {**options, "dtype": options["dtype"] or "fp8_w8a8"})
+    return _overridden(Shape(*sizes), options)
 
 
 def _overridden(shape: Shape, options: Mapping[str, Any]) -> Shape:
-    dtype = options["dtype"]
+    """What the options say of the data type; scales stay as they are where it is the model's own."""
+    dtype = options["dtype"] if options["dtype"] not in (None, "auto") else shape.dtype
     if dtype not in BYTES:
-        raise ConfigError(f"--dtype {dtype}: is not known here", f"known: {', '.join(BYTES)}")
-    return replace(shape, dtype=dtype, block=_block(options["block"]), per_channel=bool(options["per_channel"]))
+        raise ConfigError(f"--dtype {dtype}: is not known here", f"known: auto, {', '.join(BYTES)}")
+    own = dtype == shape.dtype
+    block = _block(options["block"]) or (shape.block if own and not options["per_channel"] else None)
+    # SGLang multiplies int8 with int8 by blocks or by channels alone.
+    channels = options["per_channel"] or (own and shape.per_channel) or dtype == "int8_w8a8"
+    return replace(shape, dtype=dtype, block=block, per_channel=bool(channels and not block))
 
 
 def _block(text: str | None) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from deploy.errors import TuneError
 from deploy.tune import local
 from deploy.tune.device import Device
 from deploy.tune.happening import Finished, Happening, Lost, Measured
-from deploy.tune.task import Task
+from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 
 GATHER = 0.03
@@ -45,7 +45,7 @@ class Kind:
 class Timer:
     """An actor: makes the searches of batch sizes on its own GPU."""
 
-    def __init__(self, task: Task, kind: Kind, node: str, beside: int) -> None:
+    def __init__(self, task: Work, kind: Kind, node: str, beside: int) -> None:
         compilers = max(1, len(os.sched_getaffinity(0)) // beside)
         self._task, self._node = task, node
         self._device = Device(task.problem, kind.source, kind.arch, compilers)
@@ -99,7 +99,7 @@ class _Hand:
 class Crew:
     """`known` grows by what is measured. Ray must run at `address` (ADDRESS:PORT)."""
 
-    task: Task
+    task: Work
     kind: Kind
     known: dict[Trial, Timing]
     _hands: list[_Hand] = field(default_factory=list)

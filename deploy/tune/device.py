@@ -35,7 +35,7 @@ class Compiled:
 
 
 class Device:
-    """`source` is SGLang's module of kernel and launcher; `arch` the GPU's, such as 121."""
+    """`source` is SGLang's module of kernel and launcher; `arch` the GPU's, such as 121, until its `facts` tell it."""
 
     def __init__(self, problem: Problem, source: Path, arch: int, compilers: int) -> None:
         self.problem, self._source, self._arch, self._compilers = problem, source, arch, compilers
@@ -57,6 +57,8 @@ class Device:
         why = found.get("error") or found.get("failed")
         if why:
             raise TuneError(f"no kernel can be timed here: {why}", "it needs a CUDA GPU, PyTorch and Triton")
+        major, minor = found["capability"]
+        self._arch = 10 * major + minor
         return stood_in(found) if os.environ.get(STAND_IN_TIMER) else found
 
     def prepare(self, trials: Iterable[Trial]) -> None:

@@ -13,6 +13,8 @@ from deploy.errors import TuneError
 from deploy.tune.trial import Timing, Trial, timing_json, timing_of, trial_json, trial_of
 
 FORMAT = 2
+HEAD = b'{"format":'
+"""How a journal begins."""
 IDENTITY = ("device", "driver", "torch", "triton", "cuda", "kernel", "routing")
 """What of a device's facts a timing depends on. `kernel` and `routing` are digests of SGLang's file and of recorded
 expert ids."""
@@ -28,8 +30,11 @@ class Journal:
 
     def __init__(self, path: Path, problem: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         self.path, self.facts = path, json.loads(json.dumps(facts))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise TuneError(f"{path}: {error.strerror}", "name a file that can be written: --journal FILE") from None
         self.known: dict[Trial, Timing] = {}
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,8 +58,11 @@ class Journal:
             hint = "name another --journal, or remove the file"
             raise TuneError(f"{self.path}: holds measurements of {other}", hint)
         self.facts = head["facts"]
-        for line in lines[1:]:
-            self.known[trial_of(line["trial"])] = timing_of(line["timing"])
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                self.known[trial_of(line["trial"])] = timing_of(line["timing"])
+            except (KeyError, TypeError, ValueError):
+                raise TuneError(f"{self.path}: line {number} is no measurement", "remove that line") from None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         self._file.seek(0)
@@ -64,7 +72,11 @@ class Journal:
                 if not line.endswith(b"\n"):
                     raise ValueError("cut off")
                 found = json.loads(line)
+                if not isinstance(found, dict):
+                    raise ValueError("no object")
             except ValueError:
+                if number == 1 and not line.startswith(HEAD[: len(line)]):
+                    raise TuneError(f"{self.path}: is no journal of measurements", "name another --journal") from None
                 if self._file.read(1):
                     raise TuneError(f"{self.path}: line {number} is no JSON", "remove that line") from None
                 self._file.truncate(whole)

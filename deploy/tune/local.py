@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Any
 
 from deploy.tune.happening import Began, Finished, Happening, Measured
 from deploy.tune.play import Made, Times, play
-from deploy.tune.search import Found, NothingRunsError
-from deploy.tune.task import Task
+from deploy.tune.search import NothingRunsError
+from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 
 
 def measured(
-    task: Task, sizes: Iterable[int], device: Times, known: Mapping[Trial, Timing], node: str = "here"
+    task: Work, sizes: Iterable[int], device: Times, known: Mapping[Trial, Timing], node: str = "here"
 ) -> Iterator[Happening]:
     """Measure what is not known yet, and say so."""
     for tokens in sizes:
@@ -20,7 +21,7 @@ def measured(
         yield from _searched(play(task.search(tokens), device, known), tokens, node)
 
 
-def _searched(playing: Generator[Made, None, Found], tokens: int, node: str) -> Iterator[Happening]:
+def _searched(playing: Generator[Made, None, Any], tokens: int, node: str) -> Iterator[Happening]:
     try:
         for trial, timing in playing:
             yield Measured(node, trial, timing)

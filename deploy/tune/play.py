@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from deploy.tune.search import GEMMS, Asking, Found
+from deploy.tune.search import GEMMS, Timings
 from deploy.tune.trial import Batch, GemmName, Timing, Trial
 
 Made = tuple[Trial, Timing]
+T = TypeVar("T")
 
 
 class Times(Protocol):
@@ -24,21 +25,35 @@ class Times(Protocol):
         ...
 
 
-def play(asking: Asking, device: Times, known: Mapping[Trial, Timing]) -> Generator[Made, None, Found]:
-    """New measurements as they are made, and the search's result. Raises what the search raises."""
+def play(
+    asking: Generator[Batch, Timings, T], device: Times, known: Mapping[Trial, Timing]
+) -> Generator[Made, None, T]:
+    """New measurements as they are made, and the result of who asks. Raises what that raises."""
     batch = next(asking)
     while True:
         timings = yield from _made(batch, device, known)
         try:
             batch = asking.send(timings)
         except StopIteration as end:
-            found: Found = end.value
-            return found
+            result: T = end.value
+            return result
+
+
+def replayed(asking: Generator[Batch, Timings, T], known: Mapping[Trial, Timing]) -> T | None:
+    """The result as it follows from what is known; None where a measurement is missing. Raises what `asking` raises."""
+    try:
+        next(play(asking, _Nothing(), known))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    except _UnknownError:
+        return None
+    raise AssertionError("nothing was measured, so nothing can be told")
 
 
 def _made(batch: Batch, device: Times, known: Mapping[Trial, Timing]) -> Generator[Made, None, list[Timing]]:
     device.prepare([trial for trial in batch.trials if trial not in known])
-    best = _Best()
+    best = Fastest()
     timings = []
     for trial in batch.trials:
         timing = Timing() if best.pair <= batch.enough else known.get(trial)
@@ -51,7 +66,7 @@ def _made(batch: Batch, device: Times, known: Mapping[Trial, Timing]) -> Generat
 
 
 @dataclass
-class _Best:
+class Fastest:
     """The least seconds of each GEMM, and of a pair of them with one BLOCK_SIZE_M."""
 
     of: dict[GemmName, float] = field(default_factory=dict)
@@ -66,3 +81,17 @@ class _Best:
             least[trial.gemm] = min(least.get(trial.gemm, float("inf")), timing.median)
         if len(row) == len(GEMMS):
             self.pair = min(self.pair, sum(row.values()))
+
+
+class _UnknownError(Exception):
+    """A measurement that is not known."""
+
+
+class _Nothing:
+    """In place of a GPU where everything must be known."""
+
+    def prepare(self, trials: Iterable[Trial]) -> None:
+        """There is nothing to compile for."""
+
+    def time(self, trial: Trial, limit: float) -> Timing:  # noqa: ARG002
+        raise _UnknownError

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from deploy.kernels.exact.space import space
+from deploy.kernels.entry import entry_findings
+from deploy.kernels.exact.space import GROUPS, space
+from deploy.kernels.finding import Target
 from deploy.kernels.gpu import Gpu
-from deploy.kernels.memory import shared_memory
 from deploy.kernels.shape import Gemm, Shape
 from deploy.kernels.table import Config
 from deploy.tune.trial import GemmName
@@ -38,12 +39,18 @@ class Problem:
     @property
     def candidates(self) -> Mapping[GemmName, Sequence[Config]]:
         """SGLang's own space, less what does not fit into the GPU's shared memory; with one GROUP_SIZE_M."""
-        up, down = self.shape.gemms
-        return {"up": self._fitting(up), "down": self._fitting(down)}
+        depth = self.shape.block[1] if self.shape.block else 0
+        return self.fitting(tuple(space(depth)))
 
-    def _fitting(self, gemm: Gemm) -> list[Config]:
-        every = space(gemm.block[1] if gemm.block else 0)
-        return [one for one in every if shared_memory(one, gemm, self.gpu) <= self.gpu.shared_memory]
+    def fitting(self, every: Sequence[Config]) -> Mapping[GemmName, Sequence[Config]]:
+        """Those that can run on the GPU, for each GEMM; with one GROUP_SIZE_M."""
+        plain = tuple(dict.fromkeys(replace(one, group_m=GROUPS[0]) for one in every))
+        up, down = self.shape.gemms
+        return {"up": self._fitting(up, plain), "down": self._fitting(down, plain)}
+
+    def _fitting(self, gemm: Gemm, every: Sequence[Config]) -> list[Config]:
+        target = replace(Target(), gpu=self.gpu)
+        return [one for one in every if all(found.level != "error" for found in entry_findings(one, gemm, target))]
 
     def as_json(self) -> dict[str, Any]:
         """For the journal and the worker."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deploy.kernels.default import default_segments
 from deploy.kernels.finding import Target
 from deploy.kernels.table import Config
-from deploy.tune.play import play
+from deploy.tune.comparison import Comparison, comparison_of
+from deploy.tune.play import replayed
 from deploy.tune.problem import Problem, problem_of
 from deploy.tune.roofline import Ceilings, bound
 from deploy.tune.search import Asking, Found, NothingRunsError, search
-from deploy.tune.trial import Timing, Trial
+from deploy.tune.trial import GemmName, Timing, Trial, config_of
 
 ENOUGH = 0.02
 """A pair of GEMMs within this share of the bound is taken for the best."""
@@ -22,16 +23,22 @@ ENOUGH = 0.02
 @dataclass(frozen=True)
 class Task:
     """`sizes` in the order in which they are handed out. `ceilings` are those that the journal began with, since what
-    a search asks for follows from them."""
+    a search asks for follows from them. `only` are the candidates where it is not all of SGLang's space."""
 
     problem: Problem
     sizes: tuple[int, ...]
     ceilings: Ceilings
+    only: tuple[Config, ...] = ()
 
     def search(self, tokens: int) -> Asking:
         """The search of one batch size. The same wherever and whenever it is played."""
         first = [_default(self.problem, tokens)]
-        return search(tokens, self.problem.candidates, first, self.bound(tokens) * (1 + ENOUGH))
+        return search(tokens, self.candidates, first, self.bound(tokens) * (1 + ENOUGH))
+
+    @property
+    def candidates(self) -> Mapping[GemmName, Sequence[Config]]:
+        """Those that fit, with one GROUP_SIZE_M."""
+        return self.problem.fitting(self.only) if self.only else self.problem.candidates
 
     def bound(self, tokens: int) -> float:
         """Seconds that both GEMMs take at least."""
@@ -41,12 +48,19 @@ class Task:
     def as_json(self) -> dict[str, Any]:
         """For a worker on another machine."""
         ceilings = {"bandwidth": self.ceilings.bandwidth, "operations": self.ceilings.operations}
-        return {"problem": self.problem.as_json(), "sizes": list(self.sizes), "ceilings": ceilings}
+        only = [asdict(one) for one in self.only]
+        return {"problem": self.problem.as_json(), "sizes": list(self.sizes), "ceilings": ceilings, "only": only}
 
 
-def task_of(fields: Mapping[str, Any]) -> Task:
-    """The inverse of `Task.as_json`, as JSON leaves it."""
-    return Task(problem_of(fields["problem"]), tuple(fields["sizes"]), Ceilings(**fields["ceilings"]))
+Work = Task | Comparison
+
+
+def task_of(fields: Mapping[str, Any]) -> Work:
+    """The inverse of both kinds' `as_json`, as JSON leaves it."""
+    if "pairs" in fields:
+        return comparison_of(fields)
+    only = tuple(map(config_of, fields["only"]))
+    return Task(problem_of(fields["problem"]), tuple(fields["sizes"]), Ceilings(**fields["ceilings"]), only)
 
 
 def longest_first(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -75,32 +89,10 @@ def results(task: Task, known: Mapping[Trial, Timing]) -> Results:
     failed: dict[int, str] = {}
     for tokens in sorted(task.sizes):
         try:
-            found[tokens] = _replayed(task.search(tokens), known)
-        except _UnknownError:
-            continue
+            result = replayed(task.search(tokens), known)
         except NothingRunsError as error:
             failed[tokens] = str(error)
+            continue
+        if result:
+            found[tokens] = result
     return Results(found, failed)
-
-
-def _replayed(asking: Asking, known: Mapping[Trial, Timing]) -> Found:
-    try:
-        next(play(asking, _Nothing(), known))
-    except StopIteration as end:
-        found: Found = end.value
-        return found
-    raise AssertionError("nothing was measured, so nothing can be told")
-
-
-class _UnknownError(Exception):
-    """A measurement that the journal does not have."""
-
-
-class _Nothing:
-    """In place of a GPU where everything must be known."""
-
-    def prepare(self, trials: Iterable[Trial]) -> None:
-        """There is nothing to compile for."""
-
-    def time(self, trial: Trial, limit: float) -> Timing:  # noqa: ARG002
-        raise _UnknownError

@@ -72,9 +72,12 @@ def trial_json(trial: Trial) -> dict[str, Any]:
 
 def trial_of(fields: Mapping[str, Any]) -> Trial:
     """The inverse of `trial_json`."""
-    config = dict(fields["config"])
-    config["options"] = tuple((name, value) for name, value in config["options"])
-    return Trial(**{**fields, "config": Config(**config)})
+    return Trial(**{**fields, "config": config_of(fields["config"])})
+
+
+def config_of(fields: Mapping[str, Any]) -> Config:
+    """The inverse of a configuration's `asdict`, as JSON leaves it."""
+    return Config(**{**fields, "options": tuple((name, value) for name, value in fields["options"])})
 
 
 def timing_json(timing: Timing) -> dict[str, Any]:

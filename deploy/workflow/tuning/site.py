@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from deploy.event import Event
 from deploy.tune.happening import Happening
-from deploy.tune.task import Task
+from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 
 
@@ -19,7 +19,7 @@ class Site(Protocol):
         be measured; nothing has been started then."""
         ...
 
-    def measured(self, task: Task, sizes: Sequence[int], known: Mapping[Trial, Timing]) -> Iterator[Happening | Event]:
+    def measured(self, task: Work, sizes: Sequence[int], known: Mapping[Trial, Timing]) -> Iterator[Happening | Event]:
         """Measure what is not known yet, the sizes in this order. Closing it ends all that it began. Raises DeployError
         where it cannot go on; what was measured until then was told."""
         ...
