@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from deploy.errors import BuildError
 
 
 def fetch(wanted: tuple[str, ...], folder: Path, name: str) -> Path:
-    """One wheel in `folder`: `wanted` are pip's words for it, `name` is what errors call it. Raises BuildError."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(folder), *wanted]
-    done = subprocess.run(command, capture_output=True, text=True)
+    """Wheels in `folder`, of which the first is given: `wanted` are pip's words for them, `name` is what errors call
+    them. Raises BuildError."""
+    said = _pip("download", "--no-deps", "--dest", str(folder), *wanted, name=name)
     found = sorted(folder.glob("*.whl"))
-    if done.returncode or not found:
-        said = "\n".join(line for line in done.stderr.strip().splitlines() if not line.startswith("WARNING"))
+    if not found:
         raise BuildError(f"pip could not download {name}: {said}", _hint(said))
     return found[0]
+
+
+def found(wanted: tuple[str, ...], name: str) -> list[tuple[str, str]]:
+    """What pip would install with all that it needs, and keeps nothing of: PROJECT==VERSION and SHA-256 of each wheel.
+    Raises BuildError."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        words = ("--dry-run", "--ignore-installed", "--target", folder, "--report", str(report))
+        _pip("install", *words, *wanted, name=name)
+        every = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return [
+        (f"{one['metadata']['name']}=={one['metadata']['version']}", one["download_info"]["archive_info"]["hash"][7:])
+        for one in every
+    ]
+
+
+def _pip(verb: str, *words: str, name: str) -> str:
+    """What pip said. Raises BuildError."""
+    command = [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    said = "\n".join(line for line in done.stderr.strip().splitlines() if not line.startswith("WARNING"))
+    if done.returncode:
+        raise BuildError(f"pip could not download {name}: {said}", _hint(said))
+    return said
 
 
 def _hint(said: str) -> str:

@@ -22,12 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 @options.nodes
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there, not to stdout.")
 @click.option("--check", is_flag=True, help="Write nothing; exit code 3 unless --output (default: Dockerfile) is true.")
-def render(path: str, output: Path | None, check: bool) -> None:
+@options.with_tune
+def render(path: str, output: Path | None, check: bool, with_tune: bool) -> None:
     """Write the Dockerfile, or check that the committed one is true."""
     from deploy.cluster.load import load
     from deploy.image.dockerfile import render
 
-    text = render(load(path).cluster.image)
+    image = load(path).cluster.image
+    text = render(image.with_tune if with_tune else image)
     if check:
         _compare(output or ROOT / "Dockerfile", text, path)
     elif output is None:
@@ -75,17 +77,18 @@ def _write(path: Path, text: str) -> None:
 @click.option("--push", "then_push", is_flag=True, help="Push it afterwards.")
 @click.option("--rebuild", is_flag=True, help="Build it even where it is there already.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be built; change nothing.")
+@options.with_tune
 @options.allow_unsafe
 @options.quiet
 def build(  # noqa: PLR0913
-    path: str, then_push: bool, rebuild: bool, dry_run: bool, allow_unsafe: bool, quiet: bool
+    path: str, then_push: bool, rebuild: bool, dry_run: bool, with_tune: bool, allow_unsafe: bool, quiet: bool
 ) -> None:
     """Build the image on top of the base, with the Docker Engine here.
 
     The same inputs give the same reference, and an image that is there already is not built again. Exit code 3 where
     the build fails, 9 where a kernel table could not run.
     """
-    wanted = _order(path, allow_unsafe=allow_unsafe, gated=True)
+    wanted = _order(path, with_tune=with_tune, allow_unsafe=allow_unsafe, gated=True)
     if dry_run:
         click.echo(_described(wanted))
         return
@@ -97,21 +100,24 @@ def build(  # noqa: PLR0913
         return
     click.echo(wanted.reference)
     if not quiet:
-        click.echo(f"next: python build-and-deploy.py push --nodes {path}", err=True)
+        flag = " --with-tune" if with_tune else ""
+        click.echo(f"next: python build-and-deploy.py push{flag} --nodes {path}", err=True)
 
 
 @click.command()
 @options.nodes
+@options.with_tune
 @options.allow_unsafe
 @options.quiet
-def push(path: str, allow_unsafe: bool, quiet: bool) -> None:
+def push(path: str, with_tune: bool, allow_unsafe: bool, quiet: bool) -> None:
     """Push the image to its repository, with the credentials that Docker has for it. Exit code 3 where it fails."""
-    _push(_order(path, allow_unsafe=allow_unsafe), quiet=quiet)
+    _push(_order(path, with_tune=with_tune, allow_unsafe=allow_unsafe), quiet=quiet)
     if not quiet:
-        click.echo(f"next: python build-and-deploy.py up --nodes {path}", err=True)
+        verb = "tune" if with_tune else "up"
+        click.echo(f"next: python build-and-deploy.py {verb} --nodes {path}", err=True)
 
 
-def _order(path: str, *, allow_unsafe: bool, gated: bool = False) -> Order:
+def _order(path: str, *, with_tune: bool, allow_unsafe: bool, gated: bool = False) -> Order:
     from deploy.cluster.load import load
     from deploy.image.order import order
     from deploy.workflow.gate import allowing_unsafe, gate
@@ -119,7 +125,7 @@ def _order(path: str, *, allow_unsafe: bool, gated: bool = False) -> Order:
     cluster = allowing_unsafe(load(path), asked=allow_unsafe).cluster
     for what in gate(cluster, ROOT) if gated else ():
         click.echo(f"warning: allowed by image.allow: {what}", err=True)
-    return order(cluster.image, ROOT)
+    return order(cluster.image.with_tune if with_tune else cluster.image, ROOT)
 
 
 def _push(wanted: Order, *, quiet: bool) -> None:

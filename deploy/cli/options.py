@@ -20,6 +20,10 @@ allow_unsafe = click.option(
     help="Take kernel tables that cannot run; a label says so. The same as unsafe-table in image.allow.",
 )
 
+with_tune = click.option(
+    "--with-tune", is_flag=True, help="The image that `tune` runs on the nodes: the same, with Ray and the tuner on top."
+)
+
 
 def holder(verb: str) -> str:
     """Who takes a cluster's lock, for the next one to read."""

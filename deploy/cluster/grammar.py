@@ -25,6 +25,7 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 BASE = rf"^{_REGISTRY}(/[a-z0-9][a-z0-9._-]*)*(:{_TAG})?(@sha256:[0-9a-f]{{64}})?$"
 REPOSITORY = rf"^({_REGISTRY}/)?{_PART}(/{_PART})*$"
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
+PYTHON = r"^3\.[0-9]{1,2}$"
 PLATFORM = r"^linux/[a-z0-9]+(/v[0-9])?$"
 FOLDER = rf"^{_HERE}$"
 MOUNT = rf"^({_HERE}|{_PART}):/{_TAIL}(:r[ow])?$"
@@ -40,6 +41,7 @@ WRONG = {
     BASE: "is no image reference: NAME:TAG, or NAME:TAG@sha256:DIGEST to pin it",
     REPOSITORY: "is not a repository without tag and digest, such as ghcr.io/OWNER/NAME",
     VERSION: "is not a version of three numbers, such as 3.5.0",
+    PYTHON: 'is not a Python of two numbers, such as "3.12"',
     PLATFORM: "is not a platform, such as linux/arm64",
     FOLDER: "is not a folder: an absolute path, or one that begins with ~/, without a colon",
     MOUNT: "is not HOST:CONTAINER or HOST:CONTAINER:ro, with HOST an absolute path, ~/... or the name of a volume",
@@ -59,6 +61,7 @@ Host = Annotated[str, StringConstraints(pattern=HOST)]
 Base = Annotated[str, StringConstraints(pattern=BASE)]
 Repository = Annotated[str, StringConstraints(pattern=REPOSITORY)]
 Version = Annotated[str, StringConstraints(pattern=VERSION)]
+Python = Annotated[str, StringConstraints(pattern=PYTHON)]
 Platform = Annotated[str, StringConstraints(pattern=PLATFORM)]
 Folder = Annotated[str, StringConstraints(pattern=FOLDER)]
 Mount = Annotated[str, StringConstraints(pattern=MOUNT)]

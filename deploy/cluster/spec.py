@@ -15,6 +15,7 @@ from deploy.cluster.grammar import (
     Mount,
     Name,
     Platform,
+    Python,
     Repository,
     Text,
     Variable,
@@ -81,11 +82,24 @@ class Image(Strict):
         "2.30.7",
         description="NCCL that replaces the base's own; null leaves the base's, which the self-test then judges.",
     )
+    tune: bool = Field(
+        False,
+        description="Put what `tune` runs on the nodes into this image; `--with-tune` makes such an image beside it.",
+    )
+    python: Python = Field(
+        "3.12", description="Python inside the base, in quotes: it decides which wheels the tuning layer takes."
+    )
+    ray: Version = Field("2.59.0", description="Ray in the tuning layer.")
     allow: list[Allowance] = Field(
         default_factory=list,
         description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know; "
         "unsafe-table: kernel tables that cannot run.",
     )
+
+    @property
+    def with_tune(self) -> Image:
+        """The image that `tune` runs on the nodes: the same with the tuning layer."""
+        return self.model_copy(update={"tune": True})
 
     @field_validator("nccl")
     @classmethod

@@ -15,8 +15,8 @@ from typing import IO
 
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
-from deploy.image.dockerfile import KERNELS, PINS, TEMPLATE, fields, render
-from deploy.image.nccl import not_pinned, pin_path
+from deploy.image.dockerfile import KERNELS, PINS, TUNING_FOLDERS, TUNING_MODULES, fields, render, templates
+from deploy.image.pinned import Pinned, not_pinned, pinned
 
 INSIDE = ("deploy/__init__.py", "deploy/inside", *KERNELS)
 """What runs inside the image; it lies there as it lies here."""
@@ -51,19 +51,19 @@ class Context:
         return tuple(sorted(path for path in self.files if path != "Dockerfile"))
 
     @property
-    def pin(self) -> str | None:
-        """The path of the hashes of NCCL's wheel, where it is replaced."""
-        return next((path for path in self.files if path.startswith(PINS)), None)
+    def pins(self) -> Mapping[str, bytes]:
+        """The hashes of the wheels that go into the image, by path."""
+        return {path: file.content for path, file in self.files.items() if path.startswith(PINS)}
 
-    def archive(self, wheel: Path | None = None) -> IO[bytes]:
-        """An uncompressed tar, the same to the byte wherever it is made; the wheel lies beside its hashes."""
+    def archive(self, wheels: Mapping[str, Path] | None = None) -> IO[bytes]:
+        """An uncompressed tar, the same to the byte wherever it is made; `wheels` are files here by path in it."""
         buffer: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path, file in sorted(self.files.items()):
                 _add(tar, path, file.mode, io.BytesIO(file.content))
-            if wheel and self.pin:
+            for path, wheel in sorted((wheels or {}).items()):
                 with wheel.open("rb") as content:
-                    _add(tar, str(PurePosixPath(self.pin).with_name(wheel.name)), 0o644, content)
+                    _add(tar, path, 0o644, content)
         buffer.seek(0)
         return buffer
 
@@ -92,8 +92,8 @@ def recipe(image: Image, root: Path) -> str:
 
 
 def _recipe(image: Image, parts: Mapping[str, ContextFile]) -> str:
-    """The template and what fills it stand for the Dockerfile."""
-    filled = TEMPLATE.read_bytes() + b"\0" + json.dumps(fields(image), sort_keys=True).encode()
+    """The templates and what fills them stand for the Dockerfile."""
+    filled = b"".join(one.read_bytes() for one in templates(image)) + b"\0" + json.dumps(fields(image), sort_keys=True).encode()
     return hashed({"Dockerfile": ContextFile(filled), **parts})
 
 
@@ -110,34 +110,36 @@ def _parts(image: Image, read: Reader) -> dict[str, ContextFile]:
     """What comes from the project's folder."""
     files: dict[str, ContextFile] = {}
     tables = f"configs/triton_{image.triton.replace('.', '_')}"
+    tuning = (*TUNING_MODULES, *TUNING_FOLDERS)
     no_tables = f"SGLang reads the tables of its own Triton version alone: is image.triton right? Else make {tables}/"
     not_whole = "run from a whole checkout of the project"
     for path, missing, hint in (
         (tables, tables, no_tables),
         ("patches", "patches/manifest.json", not_whole),
-        *((path, path, not_whole) for path in INSIDE),
+        *((path, path, not_whole) for path in (*INSIDE, *(tuning if image.tune else ()))),
     ):
         found = read(path)
         if not found:
             raise ConfigError(f"{missing}: is missing or empty, and the image is built from it", hint)
         files.update(found)
-    if image.nccl:
-        files.update(_pin(image.nccl, read))
+    for one in pinned(image):
+        files.update(_pin(one, read))
     return files
 
 
-def _pin(version: str, read: Reader) -> Mapping[str, ContextFile]:
-    """The hashes of NCCL's wheels; they stand for the wheel, so that naming a build downloads nothing."""
-    found = read(pin_path(version))
+def _pin(one: Pinned, read: Reader) -> Mapping[str, ContextFile]:
+    """The hashes of the wheels; they stand for the wheels, so that naming a build downloads nothing."""
+    found = read(one.pin)
     if not found:
-        raise not_pinned(version, [PurePosixPath(path).parent.name.removeprefix("nccl-") for path in read(PINS)])
+        raise not_pinned(one, [PurePosixPath(path).parent.name for path in read(PINS)])
     return found
 
 
 def reference(image: Image, recipe: str) -> str:
-    """REPOSITORY:TAG; the tag names SGLang's version and the recipe, so the same inputs give the same reference."""
+    """REPOSITORY:TAG; the tag names SGLang's version, the tuning layer and the recipe, so the same inputs give the same
+    reference."""
     version = re.sub(r"[^A-Za-z0-9_.-]", "-", image.sglang)[:100].lstrip(".-")
-    return f"{image.repository}:{version or 'sglang'}-{recipe[:12]}"
+    return f"{image.repository}:{version or 'sglang'}-{'tune-' if image.tune else ''}{recipe[:12]}"
 
 
 def folder(root: Path) -> Reader:

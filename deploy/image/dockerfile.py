@@ -13,10 +13,12 @@ from deploy.errors import ConfigError
 from deploy.inside.check import VARIABLE
 
 TEMPLATE = Path(__file__).with_name("Dockerfile.j2")
+TUNE_TEMPLATE = Path(__file__).with_name("Dockerfile.tune.j2")
+"""Extends the other; apart from it, so that no change here gives the image without tuning another tag."""
 TREE = "/sgl-workspace/sglang/python"
 """Where the base keeps the folder that holds sglang/; SGLang is installed from there, editable."""
 PINS = "deploy/image/wheels"
-"""Each version of NCCL has a folder here with its requirements.txt, in which pip finds the hashes of its wheels."""
+"""Each version of NCCL and of Ray has a folder here; pip finds the hashes of its wheels in the requirements.txt."""
 KERNELS = tuple(
     f"deploy/kernels/{name}.py"
     for name in (
@@ -25,22 +27,40 @@ KERNELS = tuple(
     )
 )
 """What the self-test judges tables with."""
+TUNING = "/opt/sglang-spark-tune"
+"""Ray and what it needs, which PYTHONPATH leads to in the processes of `tune` alone."""
+TUNING_MODULES = tuple(f"deploy/{name}.py" for name in ("errors", "store", "wheel", "worker"))
+TUNING_FOLDERS = ("deploy/kernels", "deploy/tune")
+"""With the modules: what `tune` runs in the containers, beside what every image has."""
+TUNING_STARTED = ("deploy.tune.local", "deploy.tune.gpu.worker", "deploy.kernels.exact.worker")
+"""Modules of it that processes begin with. They import torch and Triton only when they have work."""
 ALLOWED_LABEL = "io.sglang-spark.allowed"
 """On images that were built in spite of something, and on no other."""
 
 
 def render(image: Image) -> str:
     """The Dockerfile for this image, ending with a newline. Raises ConfigError where `base` is no image reference."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
     environment.filters["quoted"] = quoted
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(fields(image))
+    return environment.get_template(templates(image)[-1].name).render(fields(image))
+
+
+def templates(image: Image) -> tuple[Path, ...]:
+    """What the Dockerfile is rendered from; each extends the one before it."""
+    return (TEMPLATE, TUNE_TEMPLATE) if image.tune else (TEMPLATE,)
 
 
 def fields(image: Image) -> dict[str, Any]:
     """What the template is filled with; the Dockerfile follows from it and the template. Raises ConfigError."""
-    return {
+    plain = {
         "base": image.base,
         "platform": image.platform,
         "triton": image.triton.replace(".", "_"),
@@ -52,6 +72,19 @@ def fields(image: Image) -> dict[str, Any]:
         "built_for": json.dumps(built_for(image), sort_keys=True),
         "allow": sorted(set(image.allow)),
         "labels": labels(image),
+    }
+    return plain | (_tuning(image) if image.tune else {})
+
+
+def _tuning(image: Image) -> dict[str, Any]:
+    """What the tuning layer's template is filled with beside."""
+    return {
+        "python": image.python,
+        "ray": image.ray,
+        "tuning": TUNING,
+        "modules": TUNING_MODULES,
+        "folders": TUNING_FOLDERS,
+        "started": ("ray", *TUNING_STARTED),
     }
 
 
@@ -78,6 +111,7 @@ def labels(image: Image) -> dict[str, str]:
         known
         | ({"org.opencontainers.image.base.digest": digest} if digest else {})
         | ({ALLOWED_LABEL: allowed} if allowed else {})
+        | ({"io.sglang-spark.ray": image.ray} if image.tune else {})
     )
 
 

@@ -13,8 +13,8 @@ from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
 from deploy.image.failure import failure, no_engine
-from deploy.image.nccl import at_hand
 from deploy.image.order import RECIPE_LABEL, Order
+from deploy.image.pinned import at_hand
 from deploy.image.stream import Message, built, moved
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def build(order: Order, *, again: bool = False) -> Generator[Event, None, str]:
             yield Note(f"{order.reference} is {where} already: nothing to build", "done")
             return order.reference
         digest = yield from _base(client, order)
-        pin = order.context.pin
-        wheel = (yield from at_hand(order.image, order.context.files[pin].content)) if pin else None
-        with order.context.archive(wheel) as archive:
+        wheels = yield from at_hand(order.image, order.context.pins)
+        with order.context.archive(wheels) as archive:
             image = yield from built(_build(client, order, archive, digest, again=again))
         _keep(client, order, image)
         yield Note(f"built {order.reference} for {order.image.platform}", "done")

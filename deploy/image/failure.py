@@ -54,6 +54,10 @@ _MEANINGS = (
 )
 
 
+OTHER_PYTHON = r"the base has Python \S+, and image\.python is \S+"
+"""What the tuning layer's first step says where it cannot go on."""
+
+
 def failure(what: str, words: str) -> BuildError:
     """`what` was being done when Docker said `words`."""
     said = without_credentials(" ".join(words.split()))
@@ -80,6 +84,8 @@ def step_failure(step: str, words: str, lines: list[str]) -> BuildError:
     shown = "".join(f"\n  | {without_credentials(line)}" for line in lines)
     if "deploy.inside.selftest" in step and any("FAILED" in line for line in lines):
         return _unproven(lines)
+    if found := next((line for line in lines if re.fullmatch(OTHER_PYTHON, line)), ""):
+        return BuildError(f"no wheel of the tuning layer fits: {found}", "set image.python to the one that the base has")
     if "deploy.inside.patch" in step and any("refused" in line for line in lines):
         hint = "the base carries another SGLang than patches/manifest.json knows; docs/patches.md says how to add one"
         return BuildError(known.message + shown, hint)

@@ -7,8 +7,8 @@ import json
 from deploy.lab.layout import Layout
 
 
-def cluster_yaml(layout: Layout, digest: str, platform: str) -> str:
-    """A cluster.yaml for the lab's nodes, its base image held to `digest`."""
+def cluster_yaml(layout: Layout, digest: str, platform: str, python: str) -> str:
+    """A cluster.yaml for the lab's nodes, its base image held to `digest`; `python` is the one inside it."""
     return f"""\
 # Written by `lab up`, removed by `lab down`. `build`, `push` and `up` take it like any other.
 name: lab
@@ -17,6 +17,7 @@ image:
   base: {layout.base}@{digest}
   repository: {layout.repository}
   platform: {platform}
+  python: "{python}"
   # No torch is in the stand-in, so no NCCL is needed: 200 MB a node saved.
   nccl: null
 nodes:

@@ -81,6 +81,12 @@ def present(host: Host, reference: str) -> bool:
     return host.attempt(("docker", "image", "inspect", "--format", "{{.Id}}", reference)).code == 0
 
 
+def python_of(host: Host, reference: str) -> str:
+    """The Python of an image that is here, in two numbers."""
+    show = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return host.run(("docker", "run", "--rm", "--network", "none", reference, "python3", "-c", show)).strip()
+
+
 def make(host: Host, release: Release, wanted: Images) -> Iterator[Event]:
     """Make what is missing of the images; nothing is made twice."""
     if not present(host, wanted.rootfs):
@@ -143,9 +149,8 @@ def make_base(host: Host, release: Release, wanted: Images) -> None:
 def _fetch_tree(host: Host, release: Release, rootfs: str, folder: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise LabError("this Python has no pip, which the lab's base image is made with", "`python3 -m ensurepip`")
-    show = "import sys; print('%d.%d' % sys.version_info[:2])"
-    python = host.run(("docker", "run", "--rm", rootfs, "python3", "-c", show)).strip()
     site = folder / "site"
+    python = python_of(host, rootfs)
     host.run((sys.executable, "-m", "pip", *recipe.wheels(python, release, str(site), str(LOCK))))
     (site / "sglang").rename(folder / "sglang")
     _trim(site)

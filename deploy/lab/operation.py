@@ -14,7 +14,7 @@ from deploy.lab import machine, preflight, trust
 from deploy.lab.clusterfile import cluster_yaml
 from deploy.lab.demolition import demolish
 from deploy.lab.host import Host, as_root
-from deploy.lab.images import Images, images, make
+from deploy.lab.images import Images, images, make, python_of
 from deploy.lab.layout import Layout
 from deploy.lab.machine import Found
 from deploy.lab.push import push_base
@@ -78,13 +78,13 @@ def _begin(host: Host, layout: Layout, release: Release, wanted: Images) -> Iter
     recipe = recipe_of(wanted)
     starts = [machine.node(layout, index, wanted.node, recipe, capabilities) for index in range(layout.nodes)]
     results = host.together(
-        [partial(_start_registry, host, layout, wanted, recipe)]
+        [partial(_start_registry, host, layout, wanted, recipe), partial(python_of, host, wanted.base)]
         + [partial(_start_node, host, argv, layout.node_name(index)) for index, argv in enumerate(starts)]
     )
-    digest, *keys = results
+    digest, python, *keys = results
     addresses = [str(layout.node_address(index)) for index in range(layout.nodes)]
     _write(layout.known_hosts, trust.known_hosts(dict(zip(addresses, keys, strict=True))))
-    _write(layout.cluster_file, cluster_yaml(layout, digest, f"linux/{release.architecture}"))
+    _write(layout.cluster_file, cluster_yaml(layout, digest, f"linux/{release.architecture}", python))
     yield Note(f"the lab is ready: {layout.nodes} nodes, described in {layout.cluster_file}", "done")
 
 

@@ -153,6 +153,7 @@ def base_dockerfile(tree: str) -> str:
 FROM {tree}
 LABEL {STAND_IN}="{LACKS}"
 RUN echo "{LACKS}" >{MARKER}
+ENV SGLANG_SPARK_STANDIN_TIMER=sglang_standin.timer SGLANG_SPARK_STANDIN_COMPILER=sglang_standin.compiler
 COPY launch_server.py {TREE}/sglang/launch_server.py
 COPY deploy {STAND_IN_HOME}/deploy
 COPY sglang_standin {STAND_IN_HOME}/sglang_standin

@@ -19,7 +19,9 @@ from deploy.tune.problem import Problem
 from deploy.tune.trial import Timing, Trial, timing_of, trial_json
 from deploy.worker import Worker
 
-WORKER = (sys.executable, "-m", "deploy.tune.gpu.worker")
+TIMER, COMPILER = "deploy.tune.gpu.worker", "deploy.kernels.exact.worker"
+STAND_IN_TIMER, STAND_IN_COMPILER = "SGLANG_SPARK_STANDIN_TIMER", "SGLANG_SPARK_STANDIN_COMPILER"
+"""Variables that name modules in place of those two, in a lab without GPUs; what measured is then called a stand-in."""
 START, TRIAL, COMPILE = 300.0, 120.0, 300.0
 """Seconds for a worker to load and fill its GPU; for one trial; for one kernel to compile."""
 
@@ -57,7 +59,7 @@ class Device:
             raise TuneError(f"no kernel can be timed here: {why}", "it needs a CUDA GPU, PyTorch and Triton")
         major, minor = found["capability"]
         self._arch = 10 * major + minor
-        return found
+        return stood_in(found) if os.environ.get(STAND_IN_TIMER) else found
 
     def prepare(self, trials: Iterable[Trial]) -> None:
         """Compile what the trials need and nothing has compiled yet, in parallel, into the cache that they read."""
@@ -67,7 +69,8 @@ class Device:
         requests = [{"kernel": one.as_json(), "lowering": lowering, "only_shared": False} for one in todo]
         limit = self.problem.emulation.shared_memory if self.problem.emulation else self.problem.gpu.shared_memory
         tools = Toolchain("", None, Path(), "")
-        setting = Setting(self._source, self._arch, limit, tools, COMPILE, environment=self._environment)
+        compiler = _command(STAND_IN_COMPILER, COMPILER)
+        setting = Setting(self._source, self._arch, limit, tools, COMPILE, compiler, self._environment)
         for index, answer in answers(requests, setting, self._compilers) if requests else ():
             refused = str(answer.get("error") or answer.get("refusal") or "")
             self._compiled[self._key(todo[index])] = Compiled(refused, str(answer.get("binary") or ""))
@@ -110,7 +113,7 @@ class Device:
     def _asked(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         if self._worker is None:
             told = json.dumps(self.problem.as_json())
-            self._worker = Worker.start((*WORKER, str(self._source), told), self._environment)
+            self._worker = Worker.start((*_command(STAND_IN_TIMER, TIMER), str(self._source), told), self._environment)
         return self._worker.answer(request, timeout)
 
     def _leave(self) -> None:
@@ -122,3 +125,13 @@ class Device:
         """End the process, by its id."""
         self._leave()
         self._folder.cleanup()
+
+
+def _command(variable: str, module: str) -> tuple[str, ...]:
+    return sys.executable, "-m", os.environ.get(variable) or module
+
+
+def stood_in(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts that nobody can take for a GPU's, whatever the stand-in said."""
+    name = str(facts["device"])
+    return {**facts, "stand_in": True, "device": name if "stand-in" in name else f"stand-in for {name}"}

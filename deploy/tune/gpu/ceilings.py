@@ -20,6 +20,7 @@ def facts(dtype: torch.dtype) -> dict[str, Any]:
     return {
         "device": properties.name,
         "capability": [properties.major, properties.minor],
+        "gpus": torch.cuda.device_count(),
         "processors": properties.multi_processor_count,
         "driver": _driver(),
         "torch": torch.__version__,
