@@ -12,14 +12,14 @@ from deploy.tune.search import GEMMS
 from deploy.tune.task import Task, Work
 from deploy.tune.trial import Timing, Trial
 
-MORE = 1.3
-"""Trials of a whole search for each candidate: 1.1 to 1.4 over 17 batch sizes on an H100."""
+MORE, LEAST = 1.3, 20
+"""Trials of a whole search for each candidate (1.1 to 1.4 over 17 batch sizes on an H100), and of the finalists."""
 
 
 def expected(work: Work) -> int:
     """Trials of one batch size, as an estimate."""
     if isinstance(work, Task):
-        return round(MORE * sum(len(some) for some in work.candidates.values()))
+        return LEAST + round(MORE * sum(len(some) for some in work.candidates.values()))
     return 2 * len(GEMMS) * ROUNDS
 
 

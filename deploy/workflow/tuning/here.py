@@ -43,7 +43,9 @@ class Here:
         self._device = Device(self._problem, found, _arch(self._problem.gpu), len(os.sched_getaffinity(0)))
         facts = self._device.facts()
         see_that_it_is(self._problem, str(facts["device"]))
-        yield Note(f"on {facts['device']}: {facts['bandwidth'] / 1e9:.0f} GB/s, {facts['operations'] / 1e12:.0f} TFLOPS")
+        yield Note(
+            f"on {facts['device']}: {facts['bandwidth'] / 1e9:.0f} GB/s, {facts['operations'] / 1e12:.0f} TFLOPS"
+        )
         return facts
 
     def measured(self, task: Work, sizes: Sequence[int], known: Mapping[Trial, Timing]) -> Iterator[Happening | Event]:
@@ -64,8 +66,6 @@ def source(sglang: str) -> Path:
     folder = store.cache() / "sources" / f"sglang-{sglang}"
     store.keep(folder, lambda new: (new / MODULE.strip("/")).write_bytes(source_of(sglang)))
     return folder / MODULE.strip("/")
-
-
 
 
 def see_that_it_is(problem: Problem, device: str) -> None:

@@ -91,10 +91,14 @@ def _whole(shape: Shape | None) -> Shape:
     if shape.top_k > shape.experts:
         raise ConfigError(f"a token cannot go to {shape.top_k} of {shape.experts} experts", BY_HAND)
     if shape.dtype not in DTYPES:
-        raise ConfigError(f"--dtype {shape.dtype}: its kernels cannot be timed here", f"known: auto, {', '.join(DTYPES)}")
+        raise ConfigError(
+            f"--dtype {shape.dtype}: its kernels cannot be timed here", f"known: auto, {', '.join(DTYPES)}"
+        )
     for side in shape.block or ():
         if shape.intermediate % side:
-            message = f"an intermediate size of {shape.intermediate} a rank is no multiple of {side}, which share a scale"
+            message = (
+                f"an intermediate size of {shape.intermediate} a rank is no multiple of {side}, which share a scale"
+            )
             raise ConfigError(message, "SGLang refuses to load it so: take fewer ranks (--tp-size)")
     return shape
 
@@ -165,5 +169,3 @@ def _name(problem: Problem, target: Target) -> str:
     told = json.dumps([problem.as_json(), target.sglang, target.triton], sort_keys=True)
     name = str(table_name(problem.shape, problem.gpu.device, target.rules)).removesuffix(".json")
     return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
-
-

@@ -9,11 +9,13 @@ from typing import Any
 from deploy.kernels.report import grid
 from deploy.kernels.table import Config
 from deploy.tune.comparison import Compared, Side
+from deploy.tune.picture import Lines
 from deploy.tune.search import GEMMS, Found
 from deploy.tune.task import Results, Task
 from deploy.workflow.tuning.order import Order
+from deploy.workflow.tuning.plan import routing
 
-DEFAULT = "SGLang's default"
+DEFAULT = "the default"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,24 @@ class Outcome:
     def bound(self, tokens: int) -> float:
         return self.task.bound(tokens)
 
+    @property
+    def before(self) -> str:
+        """What was there, in words."""
+        return "old table" if self.had_tables else DEFAULT
+
+    @property
+    def lines(self) -> Lines:
+        """For the picture; what was there before as it ran beside what was found."""
+        found = {size: one.seconds for size, one in self.results.found.items()}
+        before = {size: one.seconds for size, one in self.results.found.items() if size not in self.compared}
+        before |= {size: one.a.seconds for size, one in self.compared.items() if not one.a.failed}
+        return Lines(found, before, {size: self.bound(size) for size in found}, self.before)
+
+    @property
+    def title(self) -> str:
+        name = self.order.file("up").stem
+        return f"{name}\non one {self.facts['device']}, {routing(self.order)} routing"
+
     def as_json(self) -> dict[str, Any]:
         """Everything, in seconds and tokens."""
         return {
@@ -48,10 +68,13 @@ class Outcome:
 
     def as_text(self) -> str:
         """A line a batch size: what was found, what it is of the bound, and against what was there."""
-        old = "old table" if self.had_tables else DEFAULT
-        rows = [("tokens", "up", "down", "both, µs", "spread", "of bound", f"{old}, µs", "now", "new")]
+        rows: list[tuple[str, ...]] = [
+            ("tokens", "up", "down", "both, µs", "spread", "of bound", f"{self.before}, µs", "now", "new")
+        ]
         rows += [_row(one, self) for _, one in sorted(self.results.found.items())]
-        lines = [f"old against new on one {self.facts['device']}, interleaved; up and down are M x N x K, group, warps, stages"]
+        lines = [
+            f"old against new on one {self.facts['device']}, interleaved; up and down are M x N x K, group, warps, stages"
+        ]
         failed = (f"{size} tokens: {why}" for size, why in sorted(self.results.failed.items()))
         return "\n".join([*lines, *("  " + line for line in grid(rows)), *failed])
 
@@ -105,7 +128,7 @@ def compared_json(one: Compared) -> dict[str, Any]:
 
 def compared_text(names: Sequence[str], found: Mapping[int, Compared]) -> str:
     """A line a batch size; microseconds of up, down and both, with the spread of both."""
-    rows = [("tokens", "GEMMs", f"A: {names[0]}", f"B: {names[1]}", "B/A", "rounds", "B is")]
+    rows: list[tuple[str, ...]] = [("tokens", "GEMMs", f"A: {names[0]}", f"B: {names[1]}", "B/A", "rounds", "B is")]
     rows += [row for _, one in sorted(found.items()) for row in _compared_rows(one)]
     return "\n".join(grid(rows))
 
