@@ -37,7 +37,7 @@ class Outcome:
     @property
     def before(self) -> str:
         """What was there, in words."""
-        return "old table" if self.had_tables else DEFAULT
+        return "the table that was there" if self.had_tables else DEFAULT
 
     @property
     def lines(self) -> Lines:
@@ -68,12 +68,12 @@ class Outcome:
 
     def as_text(self) -> str:
         """A line a batch size: what was found, what it is of the bound, and against what was there."""
-        rows: list[tuple[str, ...]] = [
-            ("tokens", "up", "down", "both, µs", "spread", "of bound", f"{self.before}, µs", "now", "new")
-        ]
+        head = "tokens", "up", "down", "found, µs", "spread", "of bound", "before, µs", "after, µs", "after is"
+        rows: list[tuple[str, ...]] = [head]
         rows += [_row(one, self) for _, one in sorted(self.results.found.items())]
         lines = [
-            f"old against new on one {self.facts['device']}, interleaved; up and down are M x N x K, group, warps, stages"
+            f"on one {self.facts['device']}; both GEMMs together, each M x N x K with group, warps and stages",
+            f"before is {self.before}; before and after were timed in turns",
         ]
         failed = (f"{size} tokens: {why}" for size, why in sorted(self.results.failed.items()))
         return "\n".join([*lines, *("  " + line for line in grid(rows)), *failed])
@@ -86,14 +86,14 @@ def _row(found: Found, outcome: Outcome) -> tuple[str, ...]:
     mine = str(found.tokens), up, down, f"{found.seconds * 1e6:.1f}", f"{spread:.1%}", share
     one = outcome.compared.get(found.tokens)
     if one is None:
-        return (*mine, "-", "-", "the same")
+        return (*mine, "-", "-", "the same as before")
     return (*mine, _side(one.a), _side(one.b), _said(one))
 
 
 def _said(one: Compared) -> str:
     if one.a.failed:
         return "the old one cannot run"
-    return f"{1 / one.ratio:.2f} times as fast ({one.verdict})" if one.ratio else one.verdict
+    return f"{one.verdict}, {1 / one.ratio:.2f} times as fast" if one.ratio else one.verdict
 
 
 def _side(side: Side) -> str:

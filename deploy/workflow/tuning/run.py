@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from deploy.errors import KernelError, TuneError
 from deploy.event import Event, Note
 from deploy.kernels.install import put
 from deploy.kernels.provenance import SUFFIX
-from deploy.tune.comparison import Comparison, comparisons
+from deploy.tune.comparison import Comparison, Pair, comparisons
 from deploy.tune.journal import Journal
 from deploy.tune.roofline import Ceilings
 from deploy.tune.search import Found
@@ -21,7 +21,7 @@ from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.outcome import Outcome
 from deploy.workflow.tuning.record import recorded
 from deploy.workflow.tuning.site import Site
-from deploy.workflow.tuning.taken import Tables, pair_of, tables_at
+from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json, tables_of
 
 
 def tune(order: Order, site: Site) -> Generator[Event, None, Outcome]:
@@ -45,28 +45,29 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     todo = [size for size in task.sizes if size not in have.found and size not in have.failed]
     if journal.known:
         yield Note(f"{journal.path}: {len(journal.known)} measurements of before, {len(todo)} sizes are to be measured")
+    journal.remark("before", tables_json(before))
     yield from recorded(site, task, todo, journal)
     made = results(task, journal.known)
     missing = [size for size in task.sizes if size not in made.found and size not in made.failed]
     if missing:
         raise TuneError(f"{_listed(missing)} tokens were not measured to their end", "the same command goes on")
-    comparison = _old_and_new(order, before, made.found)
+    first = tables_of(journal.remarks["before"])
+    comparison = _old_and_new(order, (before, first), made.found)
     yield from recorded(site, comparison, _unknown(comparison, journal), journal)
     compared = comparisons(comparison, journal.known)
     written = yield from _written(order, before, made.found, journal)
-    return Outcome(order, task, made, compared, journal.facts, written, bool(before))
+    return Outcome(order, task, made, compared, journal.facts, written, bool(first))
 
 
-def _old_and_new(order: Order, before: Tables, found: Mapping[int, Found]) -> Comparison:
-    """What is there already, or SGLang's default, beside what was found."""
-    pairs = {
-        tokens: (
-            pair_of(before, tokens, order.problem, order.target),
-            {gemm: best.config for gemm, best in one.best.items()},
-        )
-        for tokens, one in found.items()
-    }
-    return Comparison(order.problem, {tokens: (old, new) for tokens, (old, new) in pairs.items() if old != new})
+def _old_and_new(order: Order, before: Sequence[Tables], found: Mapping[int, Found]) -> Comparison:
+    """What lies there beside what was found; once that is the same, what lay there when the journal was begun."""
+    pairs: dict[int, tuple[Pair, Pair]] = {}
+    for tokens, one in found.items():
+        new = {gemm: best.config for gemm, best in one.best.items()}
+        olds = (pair_of(tables, tokens, order.problem, order.target) for tables in before)
+        if other := next((old for old in olds if old != new), None):
+            pairs[tokens] = other, new
+    return Comparison(order.problem, pairs)
 
 
 def _unknown(comparison: Comparison, journal: Journal) -> list[int]:

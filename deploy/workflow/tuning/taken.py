@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import ConfigError
 from deploy.kernels.default import default_segments
@@ -32,6 +34,18 @@ def _table(path: Path) -> Table:
         return parse(read(path), str(path))
     except TableError as error:
         raise ConfigError(str(error).splitlines()[0], "mend it, or take it away") from None
+
+
+def tables_json(tables: Tables) -> dict[str, Any]:
+    """For a journal."""
+    return {
+        gemm: {str(size): config.as_json() for size, config in table.entries.items()} for gemm, table in tables.items()
+    }
+
+
+def tables_of(fields: Mapping[GemmName, Any]) -> Tables:
+    """The inverse of `tables_json`."""
+    return {gemm: parse(json.dumps(entries)) for gemm, entries in fields.items()}
 
 
 def pair_of(tables: Tables, tokens: int, problem: Problem, target: Target) -> Pair:
