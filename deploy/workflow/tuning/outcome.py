@@ -93,6 +93,8 @@ def _row(found: Found, outcome: Outcome) -> tuple[str, ...]:
 def _said(one: Compared) -> str:
     if one.a.failed:
         return "the old one cannot run"
+    if one.verdict == "slower":
+        return f"slower, {1 / one.ratio:.2f} times as fast: what was there is kept"
     return f"{one.verdict}, {1 / one.ratio:.2f} times as fast" if one.ratio else one.verdict
 
 
@@ -128,9 +130,9 @@ def compared_json(one: Compared) -> dict[str, Any]:
 
 def compared_text(names: Sequence[str], found: Mapping[int, Compared]) -> str:
     """A line a batch size; microseconds of up, down and both, with the spread of both."""
-    rows: list[tuple[str, ...]] = [("tokens", "GEMMs", f"A: {names[0]}", f"B: {names[1]}", "B/A", "rounds", "B is")]
+    rows: list[tuple[str, ...]] = [("tokens", "GEMMs", "A, µs", "B, µs", "B/A", "rounds", "B is")]
     rows += [row for _, one in sorted(found.items()) for row in _compared_rows(one)]
-    return "\n".join(grid(rows))
+    return "\n".join([f"A is {names[0]}", f"B is {names[1]}", *grid(rows)])
 
 
 def _compared_rows(one: Compared) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.outcome import Outcome
 from deploy.workflow.tuning.record import recorded
 from deploy.workflow.tuning.site import Site
-from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json, tables_of
+from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json, tables_of, with_entries
 
 
 def tune(order: Order, site: Site) -> Generator[Event, None, Outcome]:
@@ -55,7 +55,12 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     comparison = _old_and_new(order, (before, first), made.found)
     yield from recorded(site, comparison, _unknown(comparison, journal), journal)
     compared = comparisons(comparison, journal.known)
-    written = yield from _written(order, before, made.found, journal)
+    kept = [tokens for tokens, one in compared.items() if one.verdict == "slower"]
+    if kept:
+        yield Note(f"{_listed(kept)} tokens: what was there is faster in every round, and is kept", "warning")
+    base = with_entries(before, {tokens: comparison.pairs[tokens][0] for tokens in kept})
+    better = {tokens: one for tokens, one in made.found.items() if tokens not in kept}
+    written = yield from _written(order, base, better, journal)
     return Outcome(order, task, made, compared, journal.facts, written, bool(first))
 
 

@@ -48,6 +48,15 @@ def tables_of(fields: Mapping[GemmName, Any]) -> Tables:
     return {gemm: parse(json.dumps(entries)) for gemm, entries in fields.items()}
 
 
+def with_entries(tables: Tables, pairs: Mapping[int, Pair]) -> Tables:
+    """The same with these entries."""
+    if not pairs:
+        return tables
+    gemms: tuple[GemmName, ...] = ("up", "down")
+    old = {gemm: tables[gemm].entries if gemm in tables else {} for gemm in gemms}
+    return {gemm: Table({**old[gemm], **{size: pair[gemm] for size, pair in pairs.items()}}) for gemm in gemms}
+
+
 def pair_of(tables: Tables, tokens: int, problem: Problem, target: Target) -> Pair:
     """What both GEMMs take."""
     if not tables:
