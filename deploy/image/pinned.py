@@ -107,9 +107,7 @@ def at_hand(image: Image, pins: Mapping[str, bytes]) -> Generator[Event, None, d
     laid: dict[str, Path] = {}
     for one in pinned(image):
         kind = one.kind
-        yield Note(
-            f"having {kind.title} {one.version} for {one.platform} at hand ({kind.megabytes} MB, fetched once)"
-        )
+        yield Note(f"having {kind.title} {one.version} for {one.platform} at hand ({kind.megabytes} MB, fetched once)")
         laid |= {str(Path(one.pin).with_name(path.name)): path for path in wheels(one, pins[one.pin])}
     return laid
 
