@@ -25,18 +25,21 @@ def setting(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--gpu", default="GB10", show_default=True, help="GB10, 'RTX 5090', H100, ..."),
             click.option("--sglang", metavar="VERSION", help="SGLang in the image."),
             click.option("--triton", metavar="VERSION", help="Triton in the image."),
-            click.option("--model", metavar="NAME", help="Hub name (looked up on this machine), a folder or a config.json."),
+            click.option(
+                "--model", metavar="NAME", help="Hub name (looked up on this machine), a folder or a config.json."
+            ),
             click.option("--tp", "--tp-size", type=click.IntRange(1), help="Tensor-parallel size."),
             click.option("--ep", "--ep-size", type=click.IntRange(1), help="Expert-parallel size."),
             click.option("--experts", type=click.IntRange(1), help="By hand: experts of a rank (E)."),
             click.option("--intermediate", type=click.IntRange(1), help="By hand: their size on a rank (N)."),
             click.option("--hidden", type=click.IntRange(1), help="By hand: the model's hidden size (K)."),
             click.option("--top-k", type=click.IntRange(1), help="By hand: experts of a token."),
-            click.option("--dtype", help="fp8_w8a8, int8_w8a8, int8_w8a16, bf16, fp16, ... or auto: the model's own, the default."),
-            click.option("--block", metavar="N,K", help="The block that shares a scale."),
             click.option(
-                "--per-channel", "--per-channel-quant", is_flag=True, default=None, help="A scale a channel."
+                "--dtype",
+                help="fp8_w8a8, int8_w8a8, int8_w8a16, bf16, fp16, ... or auto: the model's own, the default.",
             ),
+            click.option("--block", metavar="N,K", help="The block that shares a scale."),
+            click.option("--per-channel", "--per-channel-quant", is_flag=True, default=None, help="A scale a channel."),
         )
     ):
         command = option(command)
