@@ -21,9 +21,7 @@ allow_unsafe = click.option(
 )
 
 with_tune = click.option(
-    "--with-tune",
-    is_flag=True,
-    help="The image that `tune` runs on the nodes: the same, with Ray and the tuner on top.",
+    "--with-tune", is_flag=True, help="The image that `tune` runs: the same, with Ray and the tuner on top."
 )
 
 

@@ -93,11 +93,8 @@ def recipe(image: Image, root: Path) -> str:
 
 def _recipe(image: Image, parts: Mapping[str, ContextFile]) -> str:
     """The templates and what fills them stand for the Dockerfile."""
-    filled = (
-        b"".join(one.read_bytes() for one in templates(image))
-        + b"\0"
-        + json.dumps(fields(image), sort_keys=True).encode()
-    )
+    text = b"".join(one.read_bytes() for one in templates(image))
+    filled = text + b"\0" + json.dumps(fields(image), sort_keys=True).encode()
     return hashed({"Dockerfile": ContextFile(filled), **parts})
 
 

@@ -32,7 +32,7 @@ TUNING = "/opt/sglang-spark-tune"
 TUNING_MODULES = tuple(f"deploy/{name}.py" for name in ("errors", "store", "wheel", "worker"))
 TUNING_FOLDERS = ("deploy/kernels", "deploy/tune")
 """With the modules: what `tune` runs in the containers, beside what every image has."""
-TUNING_STARTED = ("deploy.tune.local", "deploy.tune.gpu.worker", "deploy.kernels.exact.worker")
+TUNING_STARTED = ("deploy.tune.node", "deploy.tune.crew", "deploy.tune.gpu.worker", "deploy.kernels.exact.worker")
 """Modules of it that processes begin with. They import torch and Triton only when they have work."""
 ALLOWED_LABEL = "io.sglang-spark.allowed"
 """On images that were built in spite of something, and on no other."""

@@ -85,9 +85,7 @@ def step_failure(step: str, words: str, lines: list[str]) -> BuildError:
     if "deploy.inside.selftest" in step and any("FAILED" in line for line in lines):
         return _unproven(lines)
     if found := next((line for line in lines if re.fullmatch(OTHER_PYTHON, line)), ""):
-        return BuildError(
-            f"no wheel of the tuning layer fits: {found}", "set image.python to the one that the base has"
-        )
+        return BuildError(f"no wheel of the tuning layer fits: {found}", "set image.python to what the base has")
     if "deploy.inside.patch" in step and any("refused" in line for line in lines):
         hint = "the base carries another SGLang than patches/manifest.json knows; docs/patches.md says how to add one"
         return BuildError(known.message + shown, hint)

@@ -39,9 +39,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node's daemons listen: its own address, and ports from `ports` on."""
+    """Where a node's daemons listen: its own address, and ports from `ports` on. `name` is what others call it."""
 
     address: str
+    name: str
     ports: int
     gpus: int
 
@@ -57,7 +58,8 @@ def argv(place: Place, head: str = "") -> tuple[str, ...]:
     # Actors ask for a GPU and for no CPU; with CPUs, Ray would start a process for each.
     rooms = ("--num-cpus=0", f"--num-gpus={place.gpus}", f"--object-store-memory={OBJECTS}")
     start = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
-    return (*start, f"--node-ip-address={place.address}", *role, *rooms, *ports, *workers)
+    named = (f"--node-ip-address={place.address}", f"--node-name={place.name}")
+    return (*start, *named, *role, *rooms, *ports, *workers)
 
 
 def _head(place: Place) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class Given:
 
     def begin(self, token: str, head: str = "") -> Daemons:
         """Ray's daemons, which end with the lifeline."""
-        place = Place(self.args.address, self.args.ports, self.args.gpus)
+        place = Place(self.args.address, self.args.name, self.args.ports, self.args.gpus)
         os.environ.update(environment(token, str(ROOT)))
         daemons = Daemons(argv(place, head), os.environ)
         self.undo.append(daemons.kill)
@@ -121,11 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     roles.add_parser("facts").add_argument("problem", help="as JSON")
     for name in ("head", "join"):
         role = roles.add_parser(name)
-        role.add_argument("address", help="this node's, on the fabric")
         if name == "join":
-            role.add_argument("head", help="ADDRESS:PORT")
+            role.add_argument("--head", required=True, help="ADDRESS:PORT")
         else:
             role.add_argument("--arch", type=int, required=True, help="the GPU's, such as 121")
+        role.add_argument("--address", required=True, help="this node's, on the fabric")
+        role.add_argument("--name", required=True, help="what this node is called in what is told")
         role.add_argument("--ports", type=int, required=True, help="the first of those that Ray listens on")
         role.add_argument("--gpus", type=int, required=True)
     return parser

@@ -64,7 +64,7 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
                 yield Note(f"allowed by image.allow: {what}", "warning")
             seen = yield from _admitted(fleet, cluster, held.results)
             _still_wanted(fleet, seen, options.after)
-            todo = plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
+            todo = plan.up(cluster, pinned(cluster, wanted, seen), seen, hidden)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             lookout.held = held
             keyed = replace(options, key=api_key(document, environ))
@@ -84,7 +84,7 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
         fleet.connect()
         wanted = wanted_image(cluster.image)
         seen, _ = admitted(fleet, cluster, fleet.each(survey.commands(cluster, wanted.recipe)))
-        return plan.up(cluster, _pinned(cluster, wanted, seen), seen, hidden)
+        return plan.up(cluster, pinned(cluster, wanted, seen), seen, hidden)
 
 
 def _gated(cluster: Cluster) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _still_wanted(fleet: Fleet, seen: list[NodeFacts], after: tuple[int, ...]) -
         raise fleet.error(gone, "nothing is started, since that was on purpose", LockedError)
 
 
-def _pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
+def pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
     """REPOSITORY@DIGEST: what the nodes that have the recipe agree on, else what the registry has."""
     repository = cluster.image.repository
     held = {digest for node in seen for digest in node.digests(repository)}

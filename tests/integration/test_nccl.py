@@ -23,8 +23,8 @@ from deploy.cluster.spec import Image
 from deploy.errors import BuildError
 from deploy.image.context import build_context
 from deploy.image.engine import build
-from deploy.image.nccl import DISTRIBUTION, machine, pin_path, wheel
 from deploy.image.order import order
+from deploy.image.pinned import NCCL, Pinned, wheels
 from deploy.store import wheel as any_wheel
 from tests.integration.image_parts import docker, need_engine, remove_images, rootfs
 from tests.operation import run
@@ -32,6 +32,7 @@ from tests.operation import run
 pytestmark = pytest.mark.integration
 HERE = "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 VERSION, OLD, NEW = "0.5.4.post2", "2.28.9", "2.30.7"
+DISTRIBUTION, WANTED = NCCL.distribution, Pinned(NCCL, NEW, HERE)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     need_engine()
     folder = tmp_path_factory.mktemp("base")
     try:
-        old = any_wheel(DISTRIBUTION, OLD, f"manylinux_2_18_{machine(HERE)}")
+        old = any_wheel(DISTRIBUTION, OLD, f"manylinux_2_18_{WANTED.machine}")
     except BuildError as error:
         pytest.skip(error.message)
     with zipfile.ZipFile(old) as archive:
@@ -113,7 +114,7 @@ def test_a_plain_docker_build_without_wheel_and_network_says_what_is_missing(
 
 def test_a_plain_docker_build_lets_pip_fetch_the_wheel(base: str, root: Path, tmp_path: Path) -> None:
     """From an index on loopback, which the base is told of as a user's base or network might be."""
-    found = wheel(NEW, HERE, (root / pin_path(NEW)).read_bytes())
+    (found,) = wheels(WANTED, (root / WANTED.pin).read_bytes())
     (tmp_path / "simple").mkdir()
     (tmp_path / "simple" / DISTRIBUTION).symlink_to(found.parent)
     (tmp_path / "context").mkdir()
@@ -143,8 +144,8 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    wrong = re.sub(r"sha256:\w+", "sha256:" + "0" * 64, (root / pin_path(NEW)).read_text())
+    wrong = re.sub(r"sha256:\w+", "sha256:" + "0" * 64, (root / WANTED.pin).read_text())
     with pytest.raises(BuildError, match="DO NOT MATCH THE HASHES") as caught:
-        wheel(NEW, HERE, wrong.encode())
+        wheels(WANTED, wrong.encode())
     assert "not what was recorded" in caught.value.hint
     assert not list(tmp_path.rglob("*.whl"))

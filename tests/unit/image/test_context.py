@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
 from deploy.image.context import ContextFile, build_context, collect, hashed, recipe, reference
+from deploy.image.dockerfile import TUNING_STARTED
 from deploy.image.order import check_repository
 from deploy.image.revision import web_address
 
@@ -25,9 +27,10 @@ TABLE = "configs/triton_3_5_0/E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8
 
 @pytest.fixture
 def project(tmp_path: Path, root: Path) -> Path:
-    for part in ("configs", "patches", "deploy/inside", "deploy/image", "deploy/kernels"):
+    for part in ("configs", "patches", "deploy/inside", "deploy/image", "deploy/kernels", "deploy/tune"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "deploy" / "__init__.py", tmp_path / "deploy")
+    for name in ("__init__", "errors", "store", "wheel", "worker"):
+        shutil.copy(root / "deploy" / f"{name}.py", tmp_path / "deploy")
     return tmp_path
 
 
@@ -112,36 +115,83 @@ def test_the_wheel_lies_beside_its_hashes_and_changes_no_recipe(root: Path, tmp_
     wheel = tmp_path / "nvidia_nccl_cu13-2.30.7-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
     context = build_context(IMAGE, root)
-    with tarfile.open(fileobj=context.archive(wheel)) as tar:
-        assert tar.extractfile(str(Path(PIN).with_name(wheel.name))).read() == b"wheel"  # type: ignore[union-attr]
+    place = str(Path(PIN).with_name(wheel.name))
+    with tarfile.open(fileobj=context.archive({place: wheel})) as tar:
+        assert tar.extractfile(place).read() == b"wheel"  # type: ignore[union-attr]
     assert build_context(IMAGE, root).recipe == context.recipe
 
 
 def test_a_version_of_nccl_without_hashes_is_refused_with_those_that_have_them(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"9\.9\.9 is not pinned \(pinned: 2\.29\.3, 2\.30\.7\)") as caught:
         build_context(IMAGE.model_copy(update={"nccl": "9.9.9"}), root)
-    assert "python -m deploy.image.nccl 9.9.9" in caught.value.hint
+    assert "python -m deploy.image.pinned nccl 9.9.9" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"image\.ray: 9\.9\.9 is not pinned \(pinned: 2\.59\.0\)") as caught:
+        build_context(IMAGE.model_copy(update={"ray": "9.9.9"}).with_tune, root)
+    assert "python -m deploy.image.pinned ray 9.9.9" in caught.value.hint
 
 
 def test_without_nccl_no_hashes_are_part_of_the_build(root: Path) -> None:
-    assert build_context(IMAGE.model_copy(update={"nccl": None}), root).pin is None
+    assert build_context(IMAGE.model_copy(update={"nccl": None}), root).pins == {}
 
 
 def test_all_that_the_self_test_imports_is_in_the_image(root: Path) -> None:
-    """Every module of ours that is reached from deploy/inside, by its imports."""
     carried = set(build_context(IMAGE, root).files)
-    waiting = [path for path in carried if path.startswith("deploy/inside/")]
-    assert waiting
-    for path in waiting:
-        for node in ast.walk(ast.parse((root / path).read_text(), feature_version=(3, 10))):
-            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-            rooms = module in ("deploy.inside", "deploy.kernels")
-            names = [f"{module}.{alias.name}" for alias in node.names] if rooms else [module] if module else []
-            for name in names:
-                needed = name.replace(".", "/") + ".py"
-                ours = name.startswith("deploy.")
-                assert needed in carried if ours else name.partition(".")[0] in sys.stdlib_module_names, name
-                waiting += [needed] if ours and needed not in waiting else []
+    ours, foreign = reached(root, [path for path in carried if path.startswith("deploy/inside/")])
+    assert ours
+    assert ours <= carried
+    assert foreign <= set(sys.stdlib_module_names)
+
+
+def test_all_that_the_tuner_imports_is_in_the_image_with_tuning(root: Path) -> None:
+    """Torch and Triton are the base's, Ray is in the tuning layer."""
+    carried = set(build_context(IMAGE.with_tune, root).files)
+    started = [module.replace(".", "/") + ".py" for module in TUNING_STARTED]
+    ours, foreign = reached(root, [*started, *(path for path in carried if path.startswith("deploy/tune/"))])
+    assert set(started) <= carried
+    assert ours - carried == set()
+    assert foreign - set(sys.stdlib_module_names) <= {"ray", "torch", "triton"}
+
+
+def reached(root: Path, starts: Iterable[str]) -> tuple[set[str], set[str]]:
+    """What these modules import, wherever in them they do: files of ours with those of their packages, and names."""
+    ours, foreign, waiting = set[str](), set[str](), list(starts)
+    while waiting:
+        path = waiting.pop()
+        if path in ours:
+            continue
+        ours.add(path)
+        waiting += [one for above in Path(path).parents if above.name and (one := f"{above}/__init__.py") not in ours]
+        for name in imported(root / path):
+            places = [f"{name.replace('.', '/')}{end}" for end in (".py", "/__init__.py")]
+            waiting += [place for place in places if (root / place).is_file()]
+            foreign |= {name.partition(".")[0]} - {"deploy"}
+    return ours, foreign
+
+
+def imported(path: Path) -> set[str]:
+    """The names of modules; what is imported from one may be a module too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 10))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: a relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_tuning_makes_another_image_and_changes_nothing_of_the_one_without(project: Path) -> None:
+    plain, tuning = recipe(IMAGE, project), recipe(IMAGE.with_tune, project)
+    assert reference(IMAGE, plain) == f"ghcr.io/me/image:0.5.4.post2-{plain[:12]}"
+    assert reference(IMAGE.with_tune, tuning) == f"ghcr.io/me/image:0.5.4.post2-tune-{tuning[:12]}"
+    assert plain != tuning
+    (project / "deploy" / "tune" / "search.py").write_text("changed")
+    for changes in ({}, {"ray": "2.58.1"}, {"python": "3.11"}):
+        changed = IMAGE.model_copy(update=changes)
+        assert recipe(changed, project) == plain
+        if not changes.get("ray"):
+            assert recipe(changed.with_tune, project) != tuning
+    assert set(build_context(IMAGE, project).files) < set(build_context(IMAGE.with_tune, project).files)
 
 
 def test_a_link_is_refused(project: Path) -> None:

@@ -26,6 +26,7 @@ GOLDEN = {
         repository="me/image",
         platform="linux/amd64",
     ),
+    "tune": Image(repository="ghcr.io/me/image", nccl=None).with_tune,
 }
 
 
@@ -54,6 +55,19 @@ def test_without_a_version_of_nccl_the_base_keeps_its_own() -> None:
     text = render(GOLDEN["stock"].model_copy(update={"nccl": None}))
     assert text.count("FROM ") == 1
     assert "pip" not in text
+
+
+def test_the_tuning_layer_changes_nothing_below_it() -> None:
+    """So the engine takes every layer of the image without it from its cache."""
+    plain, tuning = (render(image) for image in (GOLDEN["stock"], GOLDEN["stock"].with_tune))
+    layers = plain.partition("# `build` sets these;")[0].partition("FROM ")[2]
+    stage, found, rest = tuning.partition(layers)
+    assert found
+    assert stage.count("FROM ") == 2
+    assert [line for line in rest.splitlines() if line.startswith("COPY --from=")] == [
+        "COPY --from=tuning /opt/sglang-spark-tune/ /opt/sglang-spark-tune/"
+    ]
+    assert "ray" not in plain
 
 
 @pytest.mark.parametrize("sglang", ["0.5.4.post2", '0.5 "x" $HOME \\ \'', "0.5é"])

@@ -37,7 +37,7 @@ def test_known_hosts_has_a_line_for_each_node() -> None:
 
 
 def test_the_written_cluster_is_one_that_the_toolkit_takes() -> None:
-    cluster = Cluster.model_validate(yaml.safe_load(cluster_yaml(layout(), DIGEST, "linux/amd64")))
+    cluster = Cluster.model_validate(yaml.safe_load(cluster_yaml(layout(), DIGEST, "linux/amd64", "3.11")))
     assert cluster.image.base == f"172.31.250.2:5000/lmsysorg/sglang:spark@{DIGEST}"
     assert [node.fabric for node in cluster.nodes] == [f"172.31.250.{last}" for last in (11, 12, 13, 14)]
     assert cluster.ssh.identity == "/a folder/.lab/id_ed25519"
@@ -45,6 +45,6 @@ def test_the_written_cluster_is_one_that_the_toolkit_takes() -> None:
 
 
 def test_a_lab_s_file_leaves_tp_to_the_number_of_nodes() -> None:
-    file = yaml.safe_load(cluster_yaml(layout(8), DIGEST, "linux/amd64"))
+    file = yaml.safe_load(cluster_yaml(layout(8), DIGEST, "linux/amd64", "3.11"))
     assert len(file["nodes"]) == 8
     assert "server" not in file

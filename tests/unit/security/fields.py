@@ -30,6 +30,8 @@ PLAIN: dict[Field, Any] = {
     ("image", "triton"): "3.6.0",
     ("image", "platform"): "linux/amd64",
     ("image", "nccl"): "2.31.0",
+    ("image", "python"): "3.13",
+    ("image", "ray"): "2.60.0",
     ("image", "allow", "[]"): "unknown-base",
     ("nodes", "[]", "fabric"): "192.168.101.99",
     ("mounts", "huggingface"): "/plainvalue",
