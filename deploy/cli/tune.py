@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from deploy.cli import options
 from deploy.cli.setting import described, served
@@ -191,7 +192,7 @@ def _site(given: dict[str, Any], order: Order) -> Site:
     from deploy.cluster.load import load
     from deploy.workflow.tuning.nodes import Nodes
 
-    return Nodes(load(given["nodes"]), order.problem)
+    return Nodes(load(given["nodes"]), order.problem, options.holder("tune"))
 
 
 def _picture(outcome: Outcome, plot: Path | None) -> None:
@@ -214,8 +215,7 @@ def _picture(outcome: Outcome, plot: Path | None) -> None:
 
 def _refuse_options_before(ctx: click.Context) -> None:
     """They would be taken and not heard."""
-    given = [name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")]
-    if given:
+    if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ctx.params):
         raise click.UsageError(f"options go after `{ctx.invoked_subcommand}`")
 
 

@@ -26,12 +26,25 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "click" in imported
     assert imported & HEAVY == set()
-    for command in ("render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels"):
+    for command in (
+        "render",
+        "build",
+        "push",
+        "up",
+        "status",
+        "logs",
+        "ask",
+        "down",
+        "lab",
+        "patches",
+        "kernels",
+        "tune",
+    ):
         assert f"\n  {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels"]
+    "command", ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels", "tune"]
 )
 def test_every_command_explains_itself(root: Path, command: str) -> None:
     done = run(root, command, "--help")

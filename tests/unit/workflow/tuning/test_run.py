@@ -133,8 +133,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(order: Order, tmp_path:
     dying = Site(Dying(after))
     events: list[Event] = []
     with pytest.raises(KeyboardInterrupt):
-        for event in tune(order, dying):
-            events.append(event)
+        events.extend(tune(order, dying))
     assert dying.closed == 1
     assert "the same command goes on" in texts(events)
     again = Site()
