@@ -20,6 +20,7 @@ from deploy.tune.trial import GemmName
 
 HOW = "Tuned by measurement: SGLang's own kernel and launcher in this model's shape, {routing} routing, cold weights."
 ON_ITSELF = "Timed on {device}."
+LOWERED = "Timed on {device}, with the lowering of {lowering}."
 EMULATED = (
     "Timed on {device}, which compiled {gpu}'s lowering ({lowering}) under {gpu}'s limit of {limit:,} bytes a block: "
     "which of the kernels is fastest on {gpu} itself has not been measured. `tune` there replaces this table."
@@ -92,7 +93,9 @@ def _how(gemm: GemmName, found: list[Found], problem: Problem, measured: Measure
     on = ON_ITSELF.format(device=device)
     if problem.emulation:
         lowering, limit = problem.emulation.lowering, problem.emulation.shared_memory
-        on = EMULATED.format(device=device, gpu=problem.gpu.name, lowering=lowering, limit=limit)
+        itself = str(facts["device"]).replace(" ", "_") == problem.gpu.device
+        form = LOWERED if itself else EMULATED
+        on = form.format(device=device, gpu=problem.gpu.name, lowering=lowering, limit=limit)
     routing = f"skewed ({problem.skew:g})" if problem.skew else "uniform"
     spread = max((one.best[gemm].spread for one in found), default=0.0)
     error = max((one.best[gemm].error for one in found), default=0.0)

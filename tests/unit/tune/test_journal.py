@@ -81,3 +81,37 @@ def test_of_a_trial_that_was_made_twice_the_first_timing_stays(tmp_path: Path) -
             journal.add(TRIAL, timing)
     assert journal.known == {TRIAL: TIMING}
     assert len(file.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", ["notes of mine", "notes of mine\n", "[1, 2]\n", '{\n  "1": {}\n}\n', "3\n"])
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text(content)
+    with pytest.raises(TuneError, match="is no journal"):
+        Journal(file, PROBLEM, FACTS)
+    assert file.read_text() == content
+
+
+def test_a_line_that_is_no_measurement_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file, PROBLEM, FACTS).close()
+    with file.open("a") as added:
+        added.write('{"trial": {}}\n')
+    with pytest.raises(TuneError, match="line 2 is no measurement"):
+        Journal(file, PROBLEM, FACTS)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TuneError, match="Is a directory"):
+        Journal(tmp_path, PROBLEM, FACTS)
+
+
+def test_the_first_remark_of_a_name_stays(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    with closing(Journal(file, PROBLEM, FACTS)) as journal:
+        journal.remark("before", {"up": 1})
+        journal.add(TRIAL, TIMING)
+        journal.remark("before", {"up": 2})
+    with closing(Journal(file, PROBLEM, FACTS)) as journal:
+        assert journal.remarks == {"before": {"up": 1}}
+        assert journal.known == {TRIAL: TIMING}

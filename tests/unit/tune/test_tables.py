@@ -43,11 +43,20 @@ def test_both_files_have_the_names_that_sglang_looks_for_and_say_how_they_were_m
 
 
 def test_a_table_of_another_gpu_s_timings_says_so() -> None:
+    h100 = replace(MEASURED, facts={"device": "NVIDIA H100 80GB HBM3"})
     other = replace(PROBLEM, emulation=Emulation("sm121", 101_376))
-    made = files(merged([found(1)], {}), [found(1)], other, Target(), MEASURED)
+    made = files(merged([found(1)], {}), [found(1)], other, Target(), h100)
     how = json.loads(next(content for name, content in made.items() if "provenance" in name))["how"]
     assert "compiled GB10's lowering (sm121)" in how
     assert "has not been measured" in how
+
+
+def test_another_lowering_on_the_gpu_itself_is_said_and_nothing_more() -> None:
+    native = replace(PROBLEM, emulation=Emulation("sm120", 101_376))
+    made = files(merged([found(1)], {}), [found(1)], native, Target(native_fp8=True), MEASURED)
+    how = json.loads(next(content for name, content in made.items() if "provenance" in name))["how"]
+    assert "with the lowering of sm120" in how
+    assert "has not been measured" not in how
 
 
 def test_other_batch_sizes_are_kept_and_the_same_ones_replaced() -> None:
