@@ -22,13 +22,14 @@ expert ids."""
 
 class Journal:
     """The measurements of one problem, in `known`. They depend on `problem` and on what IDENTITY names of the device's
-    `facts`; a file of others is refused. `facts` are those that the file began with.
+    `facts`; a file of others is refused. `facts` are those that the file began with; with None a file is looked at
+    whatever device it is of, and nothing may be added.
 
     One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
     TuneError.
     """
 
-    def __init__(self, path: Path, problem: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, problem: Mapping[str, Any], facts: Mapping[str, Any] | None) -> None:
         self.path, self.facts = path, json.loads(json.dumps(facts))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,8 @@ class Journal:
 
     def _load(self, problem: Any) -> None:
         lines = list(self._lines())
+        if not lines and self.facts is None:
+            return
         if not lines:
             self._write({"format": FORMAT, "problem": problem, "facts": self.facts})
             return
@@ -115,5 +118,7 @@ def _difference(head: Mapping[str, Any], problem: Any, facts: Mapping[str, Any])
     """What the measurements are of, where it is not the same; empty where it is."""
     if head["problem"] != problem:
         return "another problem: model, data type, routing or GPU"
+    if facts is None:
+        return ""
     apart = [name for name in IDENTITY if head["facts"].get(name) != facts.get(name)]
     return ", ".join(f"{name} {head['facts'].get(name)}, and here it is {facts.get(name)}" for name in apart)

@@ -12,8 +12,8 @@ from deploy.errors import ConfigError
 from deploy.event import Event
 from deploy.kernels.name import read_name
 from deploy.tune.comparison import Compared, Comparison, comparisons
-from deploy.tune.journal import Journal
 from deploy.tune.task import longest_first
+from deploy.workflow.tuning.begin import begun
 from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.record import recorded
 from deploy.workflow.tuning.site import Site
@@ -73,9 +73,8 @@ def compared(
     }
     comparison = Comparison(order.problem, pairs)
     with tempfile.TemporaryDirectory(prefix="sglang-spark-compare-") as folder, closing(site):
-        facts = yield from site.ready()
         file = journal or Path(folder) / "journal.jsonl"
-        with closing(Journal(file, order.problem.as_json(), facts)) as kept:
+        with closing((yield from begun(site, order.problem, file))) as kept:
             known = comparisons(comparison, kept.known)
             todo = [size for size in longest_first(order.sizes) if size not in known]
             yield from recorded(site, comparison, todo, kept)

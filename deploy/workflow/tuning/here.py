@@ -13,7 +13,7 @@ from deploy import store
 from deploy.errors import TuneError
 from deploy.event import Event, Note
 from deploy.kernels.exact.prove import MODULE, source_of
-from deploy.kernels.gpu import GPUS, Gpu
+from deploy.kernels.gpu import Gpu
 from deploy.kernels.rules import rules
 from deploy.tune.device import STAND_IN_TIMER, Device
 from deploy.tune.happening import Happening
@@ -42,7 +42,6 @@ class Here:
         yield Note(f"times SGLang {self._sglang}'s kernel, from {found}")
         self._device = Device(self._problem, found, _arch(self._problem.gpu), len(os.sched_getaffinity(0)))
         facts = self._device.facts()
-        see_that_it_is(self._problem, str(facts["device"]))
         yield Note(
             f"on {facts['device']}: {facts['bandwidth'] / 1e9:.0f} GB/s, {facts['operations'] / 1e12:.0f} TFLOPS"
         )
@@ -66,18 +65,6 @@ def source(sglang: str) -> Path:
     folder = store.cache() / "sources" / f"sglang-{sglang}"
     store.keep(folder, lambda new: (new / MODULE.strip("/")).write_bytes(source_of(sglang)))
     return folder / MODULE.strip("/")
-
-
-def see_that_it_is(problem: Problem, device: str) -> None:
-    """Raise TuneError where a GPU is not the one that the table is for, and is not made to compile as if it were."""
-    wanted, found = problem.gpu.device, device.removeprefix("stand-in for ").replace(" ", "_")
-    if problem.emulation or found == wanted or device.startswith("stand-in"):
-        return
-    other = next((one.name for one in GPUS.values() if one.device == found), "")
-    hint = f"--emulate compiles {problem.gpu.name}'s code on it, for want of one"
-    if other:
-        hint = f"--gpu '{other}' makes a table for this GPU; {hint}"
-    raise TuneError(f"the table is for {problem.gpu.name}, and this machine's GPU is {device}", hint)
 
 
 def _arch(gpu: Gpu) -> int:

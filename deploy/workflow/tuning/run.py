@@ -17,6 +17,7 @@ from deploy.tune.roofline import Ceilings
 from deploy.tune.search import Found
 from deploy.tune.tables import Measured, files, merged
 from deploy.tune.task import Task, longest_first, results
+from deploy.workflow.tuning.begin import begun
 from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.outcome import Outcome
 from deploy.workflow.tuning.record import recorded
@@ -27,10 +28,8 @@ from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json
 def tune(order: Order, site: Site) -> Generator[Event, None, Outcome]:
     """Find the tables and write them. A batch size without a result is told in `failed`. Raises DeployError."""
     before = tables_at(order.file("up"))
-    with closing(site):
-        facts = yield from site.ready()
-        with closing(Journal(order.journal, order.problem.as_json(), facts)) as journal:
-            return (yield from _tuned(order, before, site, journal))
+    with closing(site), closing((yield from begun(site, order.problem, order.journal))) as journal:
+        return (yield from _tuned(order, before, site, journal))
 
 
 def task_for(order: Order, facts: Mapping[str, Any]) -> Task:

@@ -15,7 +15,8 @@ from deploy.kernels.gpu import GPUS
 from deploy.tune.device import STAND_IN_TIMER
 from deploy.tune.problem import Emulation
 from deploy.workflow.tuning import here
-from deploy.workflow.tuning.here import Here, see_that_it_is, source
+from deploy.workflow.tuning.begin import see_that_it_is
+from deploy.workflow.tuning.here import Here, source
 from tests.operation import run
 from tests.unit.workflow.tuning.test_run import PROBLEM
 
@@ -23,7 +24,7 @@ from tests.unit.workflow.tuning.test_run import PROBLEM
 def test_a_table_is_made_on_the_gpu_that_it_is_for() -> None:
     see_that_it_is(PROBLEM, "NVIDIA GB10")
     see_that_it_is(replace(PROBLEM, gpu=GPUS["H100"]), "NVIDIA H100 80GB HBM3")
-    with pytest.raises(TuneError, match="for GB10, and this machine's GPU is NVIDIA H100 80GB HBM3") as caught:
+    with pytest.raises(TuneError, match="for GB10, and the GPU here is NVIDIA H100 80GB HBM3") as caught:
         see_that_it_is(PROBLEM, "NVIDIA H100 80GB HBM3")
     assert "--gpu 'H100'" in caught.value.hint
     assert "--emulate" in caught.value.hint

@@ -31,7 +31,7 @@ from tests.unit.tune import test_play
 ONLY = tuple(Config(16, n, 64, 1, 4, stages) for n in (32, 64, 128) for stages in (2, 3))
 FAST = (Config(16, 256, 64, 1, 4, 3),)
 PROBLEM = Problem(Shape(8, 64, 128, 2, "fp8_w8a8"), GB10)
-FACTS = {"device": "a stand-in", "bandwidth": 2.7e11, "operations": 1e14}
+FACTS = {"device": "a stand-in", "capability": [12, 1], "bandwidth": 2.7e11, "operations": 1e14}
 
 
 class Device(test_play.Device):
@@ -275,11 +275,24 @@ def test_a_place_that_ends_early_leaves_a_run_to_go_on(order: Order) -> None:
 
 def test_a_journal_of_another_device_is_refused_and_everything_closed(order: Order) -> None:
     run(tune(order, Site()))
-    site = Site(facts={**FACTS, "device": "another"})
-    with pytest.raises(TuneError, match="device a stand-in, and here it is another"):
+    site = Site(facts={**FACTS, "device": "another stand-in"})
+    with pytest.raises(TuneError, match="device a stand-in, and here it is another stand-in"):
         run(tune(order, site))
     assert site.closed == 1
     assert not site.asked
+
+
+def test_a_journal_of_another_problem_is_refused_before_anything_starts(order: Order) -> None:
+    run(tune(order, Site()))
+    before = order.journal.read_bytes()
+
+    class Untouched(Site):
+        def ready(self) -> Generator[Event, None, Mapping[str, Any]]:
+            pytest.fail("it was asked")
+
+    with pytest.raises(TuneError, match="holds measurements of another problem"):
+        run(tune(replace(order, problem=replace(PROBLEM, skew=1.0)), Untouched()))
+    assert order.journal.read_bytes() == before
 
 
 def test_a_broken_old_table_is_refused_before_anything_is_measured(order: Order) -> None:
