@@ -170,13 +170,19 @@ def _order(given: dict[str, Any]) -> Order:
     asked = Asked(
         sizes,
         given["routing_skew"],
-        given["topk_ids_dir"],
+        _folder(given),
         given["emulate"],
         given.get("configs") or "",
         given.get("into") or _shipped(),
         given["journal"],
     )
     return order(setting, asked, flags)
+
+
+def _folder(given: dict[str, Any]) -> str:
+    """Of recorded expert ids; on other machines it has to be named whole."""
+    named: str = given["topk_ids_dir"]
+    return str(Path(named).absolute()) if named and given["local"] else named
 
 
 def _shipped() -> Path:

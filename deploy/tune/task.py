@@ -33,12 +33,18 @@ class Task:
     def search(self, tokens: int) -> Asking:
         """The search of one batch size. The same wherever and whenever it is played."""
         first = [_default(self.problem, tokens)]
-        return search(tokens, self.candidates, first, self.bound(tokens) * (1 + ENOUGH))
+        enough = self.bound(tokens) * (1 + ENOUGH) if self.bounded else 0.0
+        return search(tokens, self.candidates, first, enough)
 
     @property
     def candidates(self) -> Mapping[GemmName, Sequence[Config]]:
         """Those that fit, with one GROUP_SIZE_M."""
         return self.problem.fitting(self.only) if self.only else self.problem.candidates
+
+    @property
+    def bounded(self) -> bool:
+        """Whether `bound` is one: other routing than uniform meets fewer experts, and may take less."""
+        return not (self.problem.skew or self.problem.recorded)
 
     def bound(self, tokens: int) -> float:
         """Seconds that both GEMMs take at least."""

@@ -62,6 +62,8 @@ def order(setting: Setting, asked: Asked, flags: Mapping[str, Any]) -> Order:
     """Put together what is to be measured. Raises ConfigError."""
     if asked.skew and asked.recorded:
         raise ConfigError("--routing-skew and --topk-ids-dir are two answers to one question", "give one of them")
+    if asked.recorded and not Path(asked.recorded).is_absolute():
+        raise ConfigError(f"--topk-ids-dir {asked.recorded}: is relative", "name the folder by its absolute path")
     shape = _whole(setting.shape)
     emulation = _emulation(setting.target, asked)
     ep = setting.split.ep > 1

@@ -31,8 +31,9 @@ class Outcome:
     written: tuple[str, ...]
     had_tables: bool
 
-    def bound(self, tokens: int) -> float:
-        return self.task.bound(tokens)
+    def bound(self, tokens: int) -> float | None:
+        """Seconds; None where the routing allows for none."""
+        return self.task.bound(tokens) if self.task.bounded else None
 
     @property
     def before(self) -> str:
@@ -45,7 +46,7 @@ class Outcome:
         found = {size: one.seconds for size, one in self.results.found.items()}
         before = {size: one.seconds for size, one in self.results.found.items() if size not in self.compared}
         before |= {size: one.a.seconds for size, one in self.compared.items() if not one.a.failed}
-        return Lines(found, before, {size: self.bound(size) for size in found}, self.before)
+        return Lines(found, before, {size: self.task.bound(size) for size in found if self.task.bounded}, self.before)
 
     @property
     def title(self) -> str:
@@ -81,7 +82,8 @@ class Outcome:
 
 def _row(found: Found, outcome: Outcome) -> tuple[str, ...]:
     spread = max(one.spread for one in found.best.values())
-    share = f"{found.seconds / outcome.bound(found.tokens):.2f}"
+    bound = outcome.bound(found.tokens)
+    share = f"{found.seconds / bound:.2f}" if bound else "-"
     up, down = (short(found.best[gemm].config) for gemm in GEMMS)
     mine = str(found.tokens), up, down, f"{found.seconds * 1e6:.1f}", f"{spread:.1%}", share
     one = outcome.compared.get(found.tokens)

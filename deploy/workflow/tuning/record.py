@@ -79,7 +79,8 @@ class _Told:
         seconds = self.tally.pair(tokens)
         if seconds == float("inf") or not isinstance(self.tally.work, Task):
             return ""
-        return f"{seconds * 1e6:.1f} µs, {seconds / self.tally.work.bound(tokens):.2f} times the bound"
+        of = f", {seconds / self.tally.work.bound(tokens):.2f} times the bound" if self.tally.work.bounded else ""
+        return f"{seconds * 1e6:.1f} µs{of}"
 
     def _whole(self) -> Progress:
         tally = self.tally

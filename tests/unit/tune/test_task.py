@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from deploy.kernels.gpu import GB10
 from deploy.kernels.shape import Shape
+from deploy.kernels.table import Config
 from deploy.tune.happening import Began, Finished, Happening, Lost, Measured, heard, line
 from deploy.tune.local import measured
 from deploy.tune.problem import Problem
@@ -62,6 +64,22 @@ def test_where_nothing_runs_the_reason_is_told() -> None:
     assert isinstance(said[-1], Finished)
     assert "OutOfResources" in said[-1].failed
     assert results(TASK, known).failed == {16: said[-1].failed}
+
+
+def test_a_bound_of_uniform_routing_ends_no_search_of_another_one() -> None:
+    skewed = replace(TASK, problem=replace(TASK.problem, skew=1.0), ceilings=Ceilings(1.0, 1.0))
+    uniform = replace(TASK, ceilings=skewed.ceilings)
+    assert uniform.bounded
+    assert not skewed.bounded
+    assert next(uniform.search(16)).enough > 1
+    assert next(skewed.search(16)).enough == 0
+
+
+def test_a_search_can_be_narrowed() -> None:
+    some = tuple(Config(16, 64, 64, group, 4, 3) for group in (1, 16)) + (Config(128, 256, 256, 1, 8, 5),)
+    narrow = replace(TASK, only=some)
+    assert {gemm: list(found) for gemm, found in narrow.candidates.items()} == dict.fromkeys(("up", "down"), [some[0]])
+    assert task_of(json.loads(json.dumps(narrow.as_json()))) == narrow
 
 
 def test_a_task_goes_to_another_machine_as_it_is() -> None:

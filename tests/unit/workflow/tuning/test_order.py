@@ -99,6 +99,7 @@ def test_batch_sizes_are_sglang_s_and_those_of_the_settings() -> None:
         ({"model": "zai-org/GLM-4.7-FP8", "ep": 7}, Asked(), "160 experts on 7 ranks"),
         ({"model": "nobody/nothing"}, Asked(), "no config.json of it is on this machine"),
         (BY_HAND, Asked(skew=1.0, recorded="/ids"), "two answers to one question"),
+        (BY_HAND, Asked(recorded="ids"), "--topk-ids-dir ids: is relative"),
         (BY_HAND, Asked(configs="/no/such.json"), "--configs /no/such.json: No such file"),
         (BY_HAND, Asked(configs="128 256 128 16 8 4"), "no configuration of --configs can run the up GEMM on GB10"),
         (BY_HAND, Asked(configs="100 256 128 16 8 4"), "BLOCK_SIZE_M: must be a power of two"),

@@ -320,3 +320,12 @@ def test_the_result_as_json_has_every_size(order: Order) -> None:
     assert one["up"]["BLOCK_SIZE_N"] == 128
     assert one["compared"]["verdict"] == "faster"
     assert told["files"]["down"].endswith("_down.json")
+
+
+def test_with_other_routing_nothing_is_said_of_a_bound(order: Order) -> None:
+    skewed = replace(order, problem=replace(PROBLEM, skew=1.0))
+    events, outcome = run(tune(skewed, Site()))
+    assert "bound" not in texts(events)
+    assert outcome.as_json()["sizes"][0]["bound"] is None
+    assert outcome.lines.bound == {}
+    assert "skewed (1)" in outcome.title
