@@ -23,6 +23,10 @@ def expected(work: Work) -> int:
     return 2 * len(GEMMS) * ROUNDS
 
 
+SOME = 20
+"""Trials after which their rate tells something: the first one waits for compilers."""
+
+
 @dataclass
 class Tally:
     """`sizes` are those that were to be measured; trials that were known before count as made."""
@@ -73,8 +77,8 @@ class Tally:
         return sum(self.total(tokens) for tokens in self.sizes)
 
     def left(self, elapsed: float) -> float | None:
-        """Seconds that the rest takes at the rate of the new trials; None before there is one."""
-        return elapsed / self.new * (self.all - self.all_made) if self.new else None
+        """Seconds that the rest takes at the rate of the new trials; None before there are some."""
+        return elapsed / self.new * (self.all - self.all_made) if self.new >= SOME else None
 
     def pair(self, tokens: int) -> float:
         """Seconds of the best pair of a size so far; infinite before there is one."""
