@@ -55,6 +55,12 @@ def test_a_mistake_is_named_before_anything_starts(root: Path, words: tuple[str,
     assert done.stdout == ""
 
 
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_starts(root: Path) -> None:
+    done = run(root, "tune", "--local", *GLM, "--plot", "times.txt")
+    assert done.returncode == 9
+    assert "times.txt: is no picture that can be made" in done.stderr
+
+
 def test_options_before_compare_are_not_swallowed(root: Path) -> None:
     done = run(root, "tune", "--local", "compare", "default", "x.json")
     assert done.returncode == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.cli.tune import joined
+from deploy.cli.measuring import joined
 
 
 @pytest.mark.parametrize(
