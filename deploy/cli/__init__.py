@@ -25,6 +25,7 @@ COMMANDS = {
     "ask": ("cluster", "Ask the server one question and show the answer as it comes."),
     "down": ("cluster", "Stop and remove every rank."),
     "kernels": ("kernels", "Check, show and import kernel tables."),
+    "tune": ("tune", "Make kernel tables by measuring, on one GPU or many."),
     "lab": ("lab", "Four local nodes on which all of this runs."),
 }
 

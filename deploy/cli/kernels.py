@@ -98,7 +98,7 @@ def _checked(paths: tuple[Path, ...], setting: Setting) -> Report:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: is not there", "name a table, a folder of tables or a tree of SGLang")
-    target = replace(setting.target, fitted_default=_patched())
+    target = replace(setting.target, fitted_default=patched())
     verdicts = check(table_files(paths), target, setting.shape)
     found = served(verdicts, setting.shape, target) if setting.shape else None
     return Report(target, verdicts, found, setting.batches)
@@ -109,7 +109,7 @@ def _shipped() -> Path:
     return Path("configs") if Path.cwd() == ROOT else ROOT / "configs"
 
 
-def _patched() -> bool:
+def patched() -> bool:
     """Whether a patch of the project changes SGLang's default."""
     manifest = ROOT / "patches" / "manifest.json"
     return manifest.is_file() and "fused_moe_triton_config.py" in manifest.read_text(encoding="utf-8")

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 def setting(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options; cluster.yaml says what they leave out."""
+    said = "Take versions, model and flags from it.  [default: cluster.yaml, where it is]"
+    return click.option("--nodes", metavar="FILE", help=said)(served(command))
+
+
+def served(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds those that say what is served, and on what."""
     for option in reversed(
         (
-            click.option(
-                "--nodes",
-                metavar="FILE",
-                help="Take versions, model and flags from it.  [default: cluster.yaml, where it is]",
-            ),
             click.option("--gpu", default="GB10", show_default=True, help="GB10, 'RTX 5090', H100, ..."),
             click.option("--sglang", metavar="VERSION", help="SGLang in the image."),
             click.option("--triton", metavar="VERSION", help="Triton in the image."),

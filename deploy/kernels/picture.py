@@ -26,12 +26,10 @@ _KIB = 1024
 
 def draw(verdicts: Sequence[Verdict], target: Target, output: Path) -> None:
     """Draw an up table, with its `_down` table where there is one, into a .svg or .png. Raises KernelError."""
-    if output.suffix not in FORMATS:
-        raise KernelError(f"{output}: is no picture that can be made", f"end it in {' or '.join(FORMATS)}")
+    plots = plotting(output)
     rows = [row for verdict in verdicts for row in verdict.rows]
     if not rows:
         raise KernelError(f"{verdicts[0].file.path}: has nothing to show", "see: kernels check")
-    plots = _matplotlib()
     gemms = _gemms(rows) if _differ(rows) else _gemms(rows)[:1]
     heights = [4.5, *[4.0 for _ in gemms], *[1.1 for _ in gemms]]
     figure, axes = plots.subplots(
@@ -50,15 +48,23 @@ def draw(verdicts: Sequence[Verdict], target: Target, output: Path) -> None:
     _tokens(axes[-1])
     name = Path(verdicts[0].file.path).name.removesuffix(".json")
     figure.suptitle(f"{name}\non {target.gpu.name}, Triton {target.triton}", fontsize=10, x=0.01, ha="left")
+    saved(figure, output)
+
+
+def saved(figure: Any, output: Path) -> None:
+    """Write a figure, the same bytes for the same one, and let go of it. Raises KernelError."""
     try:
         figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix == ".svg" else None)
     except OSError as error:
-        raise KernelError(f"{output}: {error.strerror}", "name a file that can be written with -o") from None
+        raise KernelError(f"{output}: {error.strerror}", "name another file for the picture") from None
     finally:
-        plots.close(figure)
+        plotting(output).close(figure)
 
 
-def _matplotlib() -> Any:
+def plotting(output: Path) -> Any:
+    """Matplotlib's plotting, for a file of such a name. Raises KernelError."""
+    if output.suffix not in FORMATS:
+        raise KernelError(f"{output}: is no picture that can be made", f"end it in {' or '.join(FORMATS)}")
     try:
         import matplotlib
     except ImportError:

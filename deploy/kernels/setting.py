@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.cluster.spec import Cluster
@@ -28,7 +28,7 @@ class Setting:
     shape: Shape | None = None
     source: str = ""
     batches: tuple[Batch, ...] = ()
-    split: Split = Split()
+    split: Split = field(default_factory=Split)
 
 
 def resolve(options: Mapping[str, Any], cluster: Cluster | None, flags: Mapping[str, Any]) -> Setting:

@@ -1,4 +1,4 @@
-"""Two tables side by side: which trials tell them apart at a batch size, and what they tell. Measures nothing itself."""
+"""Two tables side by side: which trials tell them apart at a batch size, and what they tell. Measures nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """A and B at one batch size. `ratio` is B's seconds over A's in the middle round, `low` and `high` in the others."""
+    """A and B at one batch size. `ratio` of B to A is the median of the rounds, `low` and `high` the ends."""
 
     tokens: int
     a: Side

@@ -30,6 +30,8 @@ LOOK_EVERY = 1.0
 """Seconds between two looks for GPUs that joined."""
 LONELY = 60.0
 """Seconds without any GPU after which the run is given up."""
+REST = 8.0
+"""Seconds that a node gets no new actor after it lost one: by then Ray knows whether the node itself is gone."""
 FRUITLESS = 3
 """Times that a GPU may be lost without a measurement in between before its node is left out."""
 
@@ -104,6 +106,7 @@ class Crew:
     known: dict[Trial, Timing]
     _hands: list[_Hand] = field(default_factory=list)
     _fruitless: dict[str, int] = field(default_factory=dict)
+    _rests: dict[str, float] = field(default_factory=dict)
     _looked: float = 0.0
 
     def connect(self, address: str) -> None:
@@ -133,7 +136,8 @@ class Crew:
         self._looked = time.monotonic()
         for node in ray.nodes():
             identity, name, gpus = node["NodeID"], node["NodeName"], int(node["Resources"].get("GPU", 0))
-            if not node["Alive"] or self._fruitless.get(identity, 0) >= FRUITLESS:
+            resting = self._rests.get(identity, 0.0) > self._looked
+            if not node["Alive"] or resting or self._fruitless.get(identity, 0) >= FRUITLESS:
                 continue
             for _ in range(gpus - sum(one.identity == identity for one in self._hands)):
                 self._hands.append(_Hand(identity, name, self._hired(identity, name, gpus)))
@@ -181,6 +185,7 @@ class Crew:
     def _lost(self, hand: _Hand, error: Exception) -> Lost:
         self._hands.remove(hand)
         self._fruitless[hand.identity] = self._fruitless.get(hand.identity, 0) + 1
+        self._rests[hand.identity] = time.monotonic() + REST
         with contextlib.suppress(Exception):
             ray.kill(hand.actor)
         return Lost(hand.node, _why(error), hand.tokens)

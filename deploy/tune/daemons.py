@@ -20,7 +20,6 @@ OBJECTS = 80 << 20
 WORKERS = 40
 """Ports for Ray's worker processes, of which a node has one a GPU."""
 START_SECONDS = 90.0
-GRACE = 5.0
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,10 +96,7 @@ class Daemons:
         return self.ended()
 
     def kill(self) -> None:
-        """End it, then whatever of its own is left."""
-        self._process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
+        """All of them, by their process group; Ray's worker processes end when their raylet is gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

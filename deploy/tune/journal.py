@@ -36,6 +36,7 @@ class Journal:
         except OSError as error:
             raise TuneError(f"{path}: {error.strerror}", "name a file that can be written: --journal FILE") from None
         self.known: dict[Trial, Timing] = {}
+        self.remarks: dict[str, Any] = {}
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -59,6 +60,9 @@ class Journal:
             raise TuneError(f"{self.path}: holds measurements of {other}", hint)
         self.facts = head["facts"]
         for number, line in enumerate(lines[1:], start=2):
+            if "remark" in line:
+                self.remarks.update(line["remark"])
+                continue
             try:
                 self.known[trial_of(line["trial"])] = timing_of(line["timing"])
             except (KeyError, TypeError, ValueError):
@@ -83,6 +87,12 @@ class Journal:
                 return
             whole += len(line)
             yield found
+
+    def remark(self, name: str, value: Any) -> None:
+        """Something else that belongs to the measurements, as JSON; one that is there stays."""
+        if name not in self.remarks:
+            self.remarks[name] = value
+            self._write({"remark": {name: value}})
 
     def add(self, trial: Trial, timing: Timing) -> None:
         """On disk when this returns. Of a trial that was made twice, the first timing stays."""

@@ -36,7 +36,7 @@ NOT_BUILT = "make it first: `build --with-tune --push`"
 class Nodes:
     """Holds the cluster's lock from `ready` to `close`, so that no `up`, `down` or other `tune` comes between."""
 
-    def __init__(self, document: Document, problem: Problem, holder: str) -> None:
+    def __init__(self, document: Document, problem: Problem, holder: str = "tune") -> None:
         self._document, self._problem, self._holder = document, problem, holder
         self._stack = ExitStack()
         self._begun = False

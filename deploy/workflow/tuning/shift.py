@@ -200,12 +200,12 @@ class Shift:
 
     def _why(self, rank: int, result: Result) -> str:
         """What a role said last, or how its command ended."""
+        last = self._last.get(rank, "")
         try:
-            told = json.loads(self._last.get(rank, ""))
-            return str(told["error"])
+            return str(json.loads(last)["error"])
         except (ValueError, KeyError, TypeError):
-            last = self._last.get(rank) or result.tail(1)
-            return f"exit code {result.code}" + (f": {last}" if last else "") if result.code is not None else last
+            ended = result.stderr.strip() if result.code is None else f"exit code {result.code}"
+            return ": ".join(filter(None, (ended, last)))
 
     def _host(self, rank: int) -> str:
         return self._fleet.nodes[rank].host
