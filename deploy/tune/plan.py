@@ -66,7 +66,7 @@ class Launch:
 
     def _run(self, rank: int, role: str, *argv: str, told: str = "", timeout: float = FOREVER) -> Command:
         """A container in the place of any that a node has of a run, and its input kept open as its lifeline."""
-        named = ("--name", f"sglang-spark-{self.cluster.name}-tune-{rank}", "--label", f"{TUNE}={self.cluster.name}")
+        named = ("--name", container_name(self.cluster.name, rank), "--label", f"{TUNE}={self.cluster.name}")
         options = ["--rm", "--init", "--interactive", *named, "--network", "host", "--gpus", "all"]
         options += ["--shm-size", SHARED_MEMORY, "--workdir", WORKDIR, "--entrypoint", "python3", *NO_RIGHTS]
         options += [word for name in NEEDED for word in ("--cap-add", name)]
@@ -81,6 +81,10 @@ class Launch:
         """What a rank's kernels are compiled with, and the way to Ray."""
         native = NATIVE_FP8 if self.cluster.kernels.native_fp8 else {}
         return {**native, **self.cluster.environment, "PYTHONPATH": TUNING_PATH}
+
+
+def container_name(cluster: str, rank: int) -> str:
+    return f"sglang-spark-{cluster}-tune-{rank}"
 
 
 def removal(cluster: str) -> Command:
