@@ -46,7 +46,7 @@ NCCL = Kind(
     216,
     "set image.nccl to null: the base's own NCCL is then used, and the self-test judges it",
 )
-RAY = Kind("ray", "ray", "Ray", 74, "build without the tuning layer; `tune --local` needs no Ray", PYTHONS)
+RAY = Kind("ray", "ray", "Ray", 82, "build without the tuning layer; `tune --local` needs no Ray", PYTHONS)
 KINDS = {kind.setting: kind for kind in (NCCL, RAY)}
 
 

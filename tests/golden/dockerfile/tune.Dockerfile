@@ -33,7 +33,7 @@ COPY deploy/errors.py deploy/store.py deploy/wheel.py deploy/worker.py \
      /opt/sglang-spark/deploy/
 COPY deploy/kernels/ /opt/sglang-spark/deploy/kernels/
 COPY deploy/tune/ /opt/sglang-spark/deploy/tune/
-RUN cd /opt/sglang-spark && PYTHONPATH=/opt/sglang-spark-tune python3 -B -c 'import ray, deploy.tune.local, deploy.tune.gpu.worker, deploy.kernels.exact.worker'
+RUN cd /opt/sglang-spark && PYTHONPATH=/opt/sglang-spark-tune python3 -B -c 'import ray, deploy.tune.node, deploy.tune.crew, deploy.tune.gpu.worker, deploy.kernels.exact.worker'
 
 # `build` sets these; they change nothing above, so they cost no rebuild.
 ARG SOURCE=unknown

@@ -22,6 +22,7 @@ from deploy.image.revision import web_address
 
 IMAGE = Image(repository="ghcr.io/me/image")
 PIN = "deploy/image/wheels/nccl-2.30.7/requirements.txt"
+PACKAGES = {"deploy/lab/__init__.py", "deploy/lab/standin/__init__.py"}
 TABLE = "configs/triton_3_5_0/E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8.json"
 
 
@@ -143,13 +144,19 @@ def test_all_that_the_self_test_imports_is_in_the_image(root: Path) -> None:
 
 
 def test_all_that_the_tuner_imports_is_in_the_image_with_tuning(root: Path) -> None:
-    """Torch and Triton are the base's, Ray is in the tuning layer."""
+    """Torch and Triton are the base's, Ray is in the tuning layer; the rest of deploy/tune/ works on this side."""
     carried = set(build_context(IMAGE.with_tune, root).files)
     started = [module.replace(".", "/") + ".py" for module in TUNING_STARTED]
-    ours, foreign = reached(root, [*started, *(path for path in carried if path.startswith("deploy/tune/"))])
-    assert set(started) <= carried
+    ours, foreign = reached(root, started)
+    assert set(started) < ours
     assert ours - carried == set()
     assert foreign - set(sys.stdlib_module_names) <= {"ray", "torch", "triton"}
+
+
+def test_all_that_stands_in_for_a_gpu_imports_of_ours_is_in_the_image_with_tuning(root: Path) -> None:
+    carried = set(build_context(IMAGE.with_tune, root).files)
+    stand_ins = {f"deploy/lab/standin/{name}.py" for name in ("timer", "compiler")}
+    assert reached(root, stand_ins)[0] - stand_ins - PACKAGES <= carried
 
 
 def reached(root: Path, starts: Iterable[str]) -> tuple[set[str], set[str]]:

@@ -68,6 +68,15 @@ def test_a_dry_run_names_the_reference_the_base_the_files_and_the_labels(cluster
         assert part in done.stdout
 
 
+def test_tuning_adds_its_files_and_another_tag_and_is_rendered_on_its_own(cluster: Path) -> None:
+    plain, tuning = (run(build, "--nodes", cluster, "-n", *more).stdout for more in ((), ("--with-tune",)))
+    for part in ("ghcr.io/me/it:0.5.4.post2-tune-", "deploy/tune/search.py", "wheels/ray-2.59.0/requirements.txt"):
+        assert part in tuning
+        assert part not in plain
+    assert "wheels/ray-2.59.0/" in run(render, "--nodes", cluster, "--with-tune").stdout
+    assert "ray" not in run(render, "--nodes", cluster).stdout
+
+
 def test_the_place_holder_of_the_example_is_refused_before_anything_is_done(cluster: Path) -> None:
     cluster.write_text(TEXT.replace("/me/", "/OWNER/"))
     error = run(build, "--nodes", cluster).exception

@@ -60,6 +60,14 @@ def test_a_refused_patch_gets_its_own_hint() -> None:
     assert "manifest.json" in caught.value.hint
 
 
+def test_another_python_in_the_base_is_told_with_the_setting_that_mends_it() -> None:
+    said = "the base has Python 3.11, and image.python is 3.12"
+    failed = {"error": "returned a non-zero code: 1"}
+    with pytest.raises(BuildError, match=f"no wheel of the tuning layer fits: {said}$") as caught:
+        run(built([*lines("Step 2/2 : RUN python3 -c ...\n", f"\x1b[91m{said}\n\x1b[0m"), failed]))
+    assert caught.value.hint == "set image.python to what the base has"
+
+
 def test_a_build_that_ends_without_an_image_is_an_error() -> None:
     with pytest.raises(BuildError, match="without an image"):
         run(built(lines("Step 1/1 : FROM a\n")))
