@@ -34,10 +34,10 @@ from deploy.lab.clusterfile import FEW  # noqa: E402
 from deploy.tune.plan import PORTS, container_name  # noqa: E402
 
 METHOD = (
-    "each run: `tune` on the lab's nodes; once a random share of its measurements is in the journal, or in its start, a "
-    "worker's or the head's container is killed by its node's engine, or the controller by SIGKILL and then run again; "
-    "tables and journal against those of one node alone; containers, processes, ports and locks on the nodes past the "
-    "tool"
+    "each run: `tune` on the lab's nodes; once a random share of its measurements is in the journal, or in its start, "
+    "a worker's or the head's container is killed by its node's engine, or the controller by SIGKILL and then run "
+    "again; tables and journal against those of one node alone; containers, processes, ports and locks on the nodes "
+    "past the tool"
 )
 SHAPE = ("--experts", "160", "--intermediate", "384", "--hidden", "5120", "--top-k", "8", "--dtype", "fp8_w8a8")
 SIZES = (1, 8, 64, 256, 1024, 4096)
