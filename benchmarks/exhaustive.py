@@ -1,4 +1,4 @@
-"""SGLang's method of tuning, measured: every candidate that fits, at its number of calls; in two passes, for the noise."""
+"""SGLang's method of tuning, measured: every candidate that fits, at its number of calls; two passes, for the noise."""
 
 from __future__ import annotations
 

@@ -57,19 +57,19 @@ def compared(name: str, found: Found, truths: Mapping[GemmName, Truth], seconds:
     """
     chosen = {gemm: found.best[gemm].config for gemm in GEMMS}
     row: dict[str, Any] = {"shape": name, "tokens": found.tokens, "our_gpu_seconds": seconds}
-    for gemm, truth in truths.items():
-        second = truth.passes[1]
+    for gemm, every in truths.items():
+        second = every.passes[1]
         least = min(second.values())
         row[gemm] = {
             "best_us": least * 1e6,
             "loss": second[chosen[gemm]] / _least(second, chosen[gemm].block_m) - 1,
             "loss_untied": second[chosen[gemm]] / least - 1,
-            "noise": second[truth.best(0)] / least - 1,
+            "noise": second[every.best(0)] / least - 1,
             "chosen": chosen[gemm].as_json(),
-            "best": truth.best(1).as_json(),
+            "best": every.best(1).as_json(),
             "error": found.best[gemm].error,
             "candidates": len(second),
-            "refused": len(truth.refused),
+            "refused": len(every.refused),
         }
     rows = {config.block_m for config in truths["up"].passes[1]}
     pairs = [sum(_least(one.passes[1], tile) for one in truths.values()) for tile in rows]
@@ -218,9 +218,8 @@ def summary(rows: list[dict[str, Any]], shapes: list[dict[str, Any]]) -> dict[st
 
 def text(told: Mapping[str, Any]) -> str:
     """For people."""
-    lines = [
-        f"{'shape':<26}{'tokens':>7}{'best pair':>12}{'loss':>8}{'up':>8}{'down':>8}{'noise':>8}{'GPU s':>8}{'ratio':>7}"
-    ]
+    names = "".join(f"{name:>8}" for name in ("loss", "up", "down", "noise", "GPU s"))
+    lines = [f"{'shape':<26}{'tokens':>7}{'best pair':>12}{names}{'ratio':>7}"]
     for row in told["rows"]:
         noise = max(row[gemm]["noise"] for gemm in GEMMS)
         losses = "".join(f"{one:>8.2%}" for one in (row["pair_loss"], *(row[gemm]["loss"] for gemm in GEMMS), noise))
