@@ -1,9 +1,9 @@
 """The tuner under faults: runs of `tune` on a lab with real Ray, in each of which somebody is killed at a random point.
 
-`benchmarks/tune_faults.py [--runs 20] [--seed N] [--json] [--out FILE]`, with the project's own Python. Needs root and a
-Docker Engine. A process that works timings out of the trials stands in for each GPU. A worker's or the head's container
-is killed, or the controller by SIGKILL, which is then run again. Exit code 1 where a run has another answer than one
-node alone, where a measurement is lost or made twice, or where anything is left on a node.
+`benchmarks/tune_faults.py [--runs 20] [--seed N] [--json] [--out FILE]`, with the project's own Python. Needs root and
+a Docker Engine. A process that works timings out of the trials stands in for each GPU. A worker's or the head's
+container is killed, or the controller by SIGKILL, which is then run again. Exit code 1 where a run has another answer
+than one node alone, where a measurement is lost or made twice, or where anything is left on a node.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ from deploy.lab.clusterfile import FEW  # noqa: E402
 from deploy.tune.plan import PORTS, container_name  # noqa: E402
 
 METHOD = (
-    "each run: `tune` on the lab's nodes; at a random moment of an undisturbed run's time a worker's or the head's "
-    "container is killed by its node's engine, or the controller by SIGKILL and then run again; tables and journal "
-    "against those of one node alone; containers, processes, ports and locks on the nodes past the tool"
+    "each run: `tune` on the lab's nodes; once a random share of its measurements is in the journal, or in its start, "
+    "a worker's or the head's container is killed by its node's engine, or the controller by SIGKILL and then run "
+    "again; tables and journal against those of one node alone; containers, processes, ports and locks on the nodes "
+    "past the tool"
 )
 SHAPE = ("--experts", "160", "--intermediate", "384", "--hidden", "5120", "--top-k", "8", "--dtype", "fp8_w8a8")
 SIZES = (1, 8, 64, 256, 1024, 4096)
-DELAY = 0.006
+DELAY = 0.004
 """Seconds that the stand-in takes for a trial."""
 VICTIMS = ("worker", "head", "controller")
 SECONDS = 400.0
+START = 15.0
+"""Seconds of the start in which a run may be struck before it has measured anything."""
 GONE = 30.0
 """Seconds within which nothing may be left after the controller's end: a node waits 20 s for a silent one."""
 
@@ -54,7 +57,9 @@ class Run:
 
     number: int
     victim: str
-    struck_after: float
+    struck_at: int = 0
+    """Measurements in the journal at which the blow was due."""
+    struck_after: float = 0.0
     seconds: float = 0.0
     gone_after: float = 0.0
     measurements: int = 0
@@ -125,8 +130,9 @@ class Tuner:
     def kill(self, victim: str, client: Client, dice: random.Random) -> str:
         """Strike; who it was, or an empty string where the run had ended before."""
         if victim == "controller":
+            alive = client.running
             client.kill()
-            return victim
+            return victim if alive else ""
         rank = 0 if victim == "head" else dice.randrange(1, self.lane.count)
         name = container_name(NAME, rank)
         while client.running:
@@ -144,7 +150,7 @@ def measurements(journal: Path) -> list[str]:
     return [line for line in lines if '"trial"' in line]
 
 
-def judged(run: Run, told: Answer, one_node: Answer, before: list[str]) -> Iterator[str]:
+def judged(told: Answer, one_node: Answer, before: list[str]) -> Iterator[str]:
     """What is not as it must be."""
     if told.tables != one_node.tables:
         yield "the tables are not those of one node alone"
@@ -162,7 +168,11 @@ def play(tuner: Tuner, run: Run, dice: random.Random, one_node: Answer) -> None:
     name = f"run{run.number}"
     began = time.monotonic()
     client = tuner.start(name, tuner.lane.count)
-    time.sleep(run.struck_after)
+    if not run.struck_at:
+        time.sleep(dice.uniform(0, START))
+    until(lambda: len(measurements(tuner.journal(name))) >= run.struck_at or not client.running, SECONDS)
+    time.sleep(dice.uniform(0, 1))
+    run.struck_after = round(time.monotonic() - began, 1)
     run.victim = tuner.kill(run.victim, client, dice) or f"{run.victim}, too late"
     before: list[str] = []
     if run.victim == "controller":
@@ -180,7 +190,7 @@ def play(tuner: Tuner, run: Run, dice: random.Random, one_node: Answer) -> None:
         run.wrong.append(f"left: {'; '.join(tuner.left())}")
     told = tuner.answer(name)
     run.measurements = len(told.trials)
-    run.wrong += judged(run, told, one_node, before)
+    run.wrong += judged(told, one_node, before)
 
 
 def campaign(tuner: Tuner, count: int, dice: random.Random) -> dict[str, Any]:
@@ -189,14 +199,15 @@ def campaign(tuner: Tuner, count: int, dice: random.Random) -> dict[str, Any]:
         raise LaneError(why)
     one_node = tuner.answer("one")
     began = time.monotonic()
-    whole = Run(0, "nobody", 0.0)
+    whole = Run(0, "nobody", measurements=len(one_node.trials))
     if why := tuner.finished(tuner.start("all", tuner.lane.count)):
         raise LaneError(why)
     whole.seconds = round(time.monotonic() - began, 1)
-    whole.wrong += judged(whole, tuner.answer("all"), one_node, [])
+    whole.wrong += judged(tuner.answer("all"), one_node, [])
     runs = [whole]
     for number in range(1, count + 1):
-        run = Run(number, VICTIMS[number % len(VICTIMS)], round(dice.uniform(0.02, 0.9) * whole.seconds, 1))
+        share = max(dice.uniform(-0.2, 0.97), 0)
+        run = Run(number, VICTIMS[number % len(VICTIMS)], int(share * len(one_node.trials)))
         play(tuner, run, dice, one_node)
         runs.append(run)
         print(f"run {number}: {run.victim} after {run.struck_after} s, {run.seconds} s in all: "
