@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from deploy import store  # noqa: E402
-from deploy.kernels.exact.chosen import FILES, GLM, SGLANG, TRITON  # noqa: E402
 from deploy.kernels.exact.kernel import Kernel  # noqa: E402
 from deploy.kernels.exact.proof import Target  # noqa: E402
 from deploy.kernels.exact.prove import How, Proofs, prove  # noqa: E402
@@ -36,6 +35,9 @@ from deploy.kernels.memory import shared_memory  # noqa: E402
 from deploy.kernels.shape import Shape  # noqa: E402
 
 SEED, SAMPLE = 20, 60
+SGLANG, TRITON = "0.5.4.post2", "3.5.0"
+GLM = Shape(160, 384, 5120, 8, per_channel=True)
+UP = "E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8.json"
 COMPARED = (GB10, GPUS["H100"])
 _SIZES = (GLM.experts, GLM.intermediate, GLM.hidden, GLM.top_k)
 SHAPES = {
@@ -100,7 +102,7 @@ def exact(folder: Path) -> tuple[float, float]:
     for kept in ("wheels", "ptxas", "packages"):
         (store.cache() / kept).mkdir(parents=True, exist_ok=True)
         (home / kept).symlink_to(store.cache() / kept)
-    table = folder / "triton_3_5_0" / FILES["up"]
+    table = folder / "triton_3_5_0" / UP
     table.parent.mkdir()
     fitting = [
         config

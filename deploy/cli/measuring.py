@@ -91,10 +91,13 @@ def where(given: dict[str, Any]) -> str:
     """In words. Raises ConfigError where it is not said, or twice."""
     from deploy.errors import ConfigError
 
-    if bool(given["nodes"]) == given["local"]:
-        found = "both are given" if given["local"] else "neither is given"
+    kept = given.get("from_journal", False)
+    if kept + given["local"] + bool(given["nodes"] and not kept) != 1:
+        found = "neither is given" if not given["nodes"] and not given["local"] else "both are given"
         hint = "--nodes cluster.yaml for the cluster's GPUs, or --local for this machine's own"
         raise ConfigError(f"one of --nodes and --local says where to measure, and {found}", hint)
+    if kept:
+        return "nowhere: from the journal alone"
     return "this machine's GPU" if given["local"] else f"the nodes of {given['nodes']}"
 
 
@@ -135,6 +138,10 @@ def _shipped() -> Path:
 
 def site_of(given: dict[str, Any], order: Order) -> Site:
     """The place that measures; it is not asked yet."""
+    if given.get("from_journal"):
+        from deploy.workflow.tuning.kept import Kept
+
+        return Kept(order.problem, order.journal)
     if given["local"]:
         from deploy.workflow.tuning.here import Here
 

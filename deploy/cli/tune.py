@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The picture, .svg or .png.  [default: beside the journal]",
 )
+@click.option("--from-journal", is_flag=True, help="Measure nothing: write the tables that the journal makes.")
 @click.option("-n", "--dry-run", "dry", is_flag=True, help="Print the plan; contact nobody.")
 @click.option("--tune", "wanted", is_flag=True, help="SGLang's word for what this always does; changes nothing.")
 @click.option(

@@ -14,7 +14,7 @@ from deploy.kernels.finding import Finding, Target
 FORMAT = 1
 SUFFIX = ".provenance.json"
 """In the place of a table's `.json`. SGLang opens exact names alone, so it never reads such a file as a table."""
-ORIGINS = ("chosen", "tuned", "imported")
+ORIGINS = ("tuned", "imported")
 LOWERINGS = ("f16", "native")
 _MAX = 1 << 20
 

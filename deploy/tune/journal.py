@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deploy.errors import TuneError
 from deploy.tune.trial import Timing, Trial, timing_json, timing_of, trial_json, trial_of
 
-FORMAT = 2
+FORMAT = 3
 HEAD = b'{"format":'
 """How a journal begins."""
 IDENTITY = ("device", "driver", "torch", "triton", "cuda", "kernel", "routing")
@@ -22,8 +23,8 @@ expert ids."""
 
 class Journal:
     """The measurements of one problem, in `known`. They depend on `problem` and on what IDENTITY names of the device's
-    `facts`; a file of others is refused. `facts` are those that the file began with; with None a file is looked at
-    whatever device it is of, and nothing may be added.
+    `facts`; a file of others is refused. `facts` are those that the file began with, `began` is when, in RFC 3339. With
+    None a file is looked at whatever device it is of, and nothing may be added.
 
     One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
     TuneError.
@@ -38,6 +39,7 @@ class Journal:
             raise TuneError(f"{path}: {error.strerror}", "name a file that can be written: --journal FILE") from None
         self.known: dict[Trial, Timing] = {}
         self.remarks: dict[str, Any] = {}
+        self.began = ""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,14 +56,15 @@ class Journal:
         if not lines and self.facts is None:
             return
         if not lines:
-            self._write({"format": FORMAT, "problem": problem, "facts": self.facts})
+            self.began = datetime.now(UTC).isoformat(timespec="seconds")
+            self._write({"format": FORMAT, "began": self.began, "problem": problem, "facts": self.facts})
             return
         head = lines[0]
         other = "another format" if head.get("format") != FORMAT else _difference(head, problem, self.facts)
         if other:
             hint = "name another --journal, or remove the file"
             raise TuneError(f"{self.path}: holds measurements of {other}", hint)
-        self.facts = head["facts"]
+        self.facts, self.began = head["facts"], str(head["began"])
         for number, line in enumerate(lines[1:], start=2):
             if "remark" in line:
                 self.remarks.update(line["remark"])

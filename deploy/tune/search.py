@@ -19,6 +19,8 @@ from deploy.tune.trial import Batch, GemmName, Timing, Trial
 Timings = Sequence[Timing]
 Asking = Generator[Batch, Timings, "Found"]
 GEMMS: tuple[GemmName, ...] = ("up", "down")
+STAGES = ("sift", "again", "order", "final", "check")
+"""Names of what a search asks for, in order."""
 TOLERANCE = 0.02
 """The greatest error of a right result: eight-bit products summed in float32 and rounded to bfloat16 were off by less
 than a quarter of that."""

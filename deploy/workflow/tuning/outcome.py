@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy.kernels.report import grid
 from deploy.kernels.table import Config
-from deploy.tune.comparison import Compared, Side
+from deploy.tune.comparison import Compared, Comparison, Side
 from deploy.tune.picture import Lines
 from deploy.tune.search import GEMMS, Found
 from deploy.tune.task import Results, Task
@@ -20,12 +20,13 @@ DEFAULT = "the default"
 
 @dataclass(frozen=True)
 class Outcome:
-    """`compared` is old (A) against new (B) where they differ; `written` names the tables that are new or changed;
-    `had_tables` is False where what was there before is SGLang's default."""
+    """`comparison` is old (A) against new (B) where they differ, and `compared` what came of it; `written` names the
+    tables that are new or changed; `had_tables` is False where what was there before is SGLang's default."""
 
     order: Order
     task: Task
     results: Results
+    comparison: Comparison
     compared: Mapping[int, Compared]
     facts: Mapping[str, Any]
     written: tuple[str, ...]
@@ -44,7 +45,8 @@ class Outcome:
     def lines(self) -> Lines:
         """For the picture; what was there before as it ran beside what was found."""
         found = {size: one.seconds for size, one in self.results.found.items()}
-        before = {size: one.seconds for size, one in self.results.found.items() if size not in self.compared}
+        same = (size for size in self.results.found if size not in self.comparison.pairs)
+        before = {size: self.results.found[size].seconds for size in same}
         before |= {size: one.a.seconds for size, one in self.compared.items() if not one.a.failed}
         return Lines(found, before, {size: self.task.bound(size) for size in found if self.task.bounded}, self.before)
 
@@ -88,7 +90,8 @@ def _row(found: Found, outcome: Outcome) -> tuple[str, ...]:
     mine = str(found.tokens), up, down, f"{found.seconds * 1e6:.1f}", f"{spread:.1%}", share
     one = outcome.compared.get(found.tokens)
     if one is None:
-        return (*mine, "-", "-", "the same as before")
+        differs = found.tokens in outcome.comparison.pairs
+        return (*mine, "-", "-", "another; not timed beside it" if differs else "the same as before")
     return (*mine, _side(one.a), _side(one.b), _said(one))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Any
 
 from deploy.errors import KernelError, TuneError
@@ -14,7 +13,7 @@ from deploy.kernels.provenance import SUFFIX
 from deploy.tune.comparison import Comparison, Pair, comparisons
 from deploy.tune.journal import Journal
 from deploy.tune.roofline import Ceilings
-from deploy.tune.search import Found
+from deploy.tune.search import STAGES, Found
 from deploy.tune.tables import Measured, files, merged
 from deploy.tune.task import Task, longest_first, results
 from deploy.workflow.tuning.begin import begun
@@ -60,7 +59,7 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     base = with_entries(before, {tokens: comparison.pairs[tokens][0] for tokens in kept})
     better = {tokens: one for tokens, one in made.found.items() if tokens not in kept}
     written = yield from _written(order, base, better, journal)
-    return Outcome(order, task, made, compared, journal.facts, written, bool(first))
+    return Outcome(order, task, made, comparison, compared, journal.facts, written, bool(first))
 
 
 def _old_and_new(order: Order, before: Sequence[Tables], found: Mapping[int, Found]) -> Comparison:
@@ -102,11 +101,9 @@ def _written(
 
 
 def _measured(found: Mapping[int, Found], journal: Journal) -> Measured:
-    """What the provenance tells. Its time is that of the last measurement, so that the same journal makes the same
-    files."""
-    mine = [timing for trial, timing in journal.known.items() if trial.tokens in found and trial.stage != "compare"]
-    made = datetime.fromtimestamp(int(journal.path.stat().st_mtime), UTC).isoformat(timespec="seconds")
-    return Measured(journal.facts, len(mine), sum(one.gpu for one in mine), made)
+    """What the provenance tells. Its time is the journal's, so that the same journal makes the same files."""
+    mine = [timing for trial, timing in journal.known.items() if trial.tokens in found and trial.stage in STAGES]
+    return Measured(journal.facts, len(mine), sum(one.gpu for one in mine), journal.began)
 
 
 def _listed(sizes: list[int]) -> str:
