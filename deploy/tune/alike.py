@@ -35,7 +35,7 @@ def told(lines: Sequence[str], result: Result) -> tuple[dict[str, Any], str]:
         if isinstance(found, dict) and ("facts" in found or "error" in found):
             return found, str(found.get("error", ""))
     code = "it did not end" if result.code is None else f"exit code {result.code}"
-    return {}, f"{code}: {' | '.join(lines[-3:]) or result.tail(3)}"
+    return {}, ": ".join(filter(None, (code, " | ".join(lines[-3:]) or result.tail(3))))
 
 
 def differing(facts: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:

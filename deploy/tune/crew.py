@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +18,11 @@ import ray
 from deploy.errors import TuneError
 from deploy.tune import local
 from deploy.tune.device import Device
+from deploy.tune.gather import gathered
 from deploy.tune.happening import Finished, Happening, Lost, Measured
 from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 
-GATHER = 0.03
-"""Seconds that happenings are gathered for before they travel together."""
 LOOK_EVERY = 1.0
 """Seconds between two looks for GPUs that joined."""
 LONELY = 60.0
@@ -55,35 +52,6 @@ class Timer:
     def measure(self, tokens: int, known: Mapping[Trial, Timing]) -> Iterator[list[Happening]]:
         """What happens, in handfuls, as it happens. Raises what the search raises."""
         yield from gathered(local.measured(self._task, [tokens], self._device, known, self._node))
-
-
-def gathered(happenings: Iterator[Happening]) -> Iterator[list[Happening]]:
-    """The same in lists, none of them older than GATHER. Another thread plays, so that nothing waits for the next."""
-    made: queue.SimpleQueue[Happening | BaseException | None] = queue.SimpleQueue()
-    threading.Thread(target=_played, args=(happenings, made), daemon=True).start()
-    while True:
-        some = [made.get()]
-        time.sleep(GATHER)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                some.append(made.get_nowait())
-        told = [one for one in some if one is not None and not isinstance(one, BaseException)]
-        if told:
-            yield told
-        for one in some:
-            if isinstance(one, BaseException):
-                raise one
-            if one is None:
-                return
-
-
-def _played(happenings: Iterator[Happening], made: queue.SimpleQueue[Happening | BaseException | None]) -> None:
-    try:
-        for happening in happenings:
-            made.put(happening)
-        made.put(None)
-    except BaseException as error:
-        made.put(error)
 
 
 @dataclass

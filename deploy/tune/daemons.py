@@ -56,9 +56,10 @@ def argv(place: Place, head: str = "") -> tuple[str, ...]:
     role = (f"--address={head}",) if head else _head(place)
     # Actors ask for a GPU and for no CPU; with CPUs, Ray would start a process for each.
     rooms = ("--num-cpus=0", f"--num-gpus={place.gpus}", f"--object-store-memory={OBJECTS}")
-    start = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
+    start = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block")
+    without = ("--disable-usage-stats", "--include-log-monitor=false")
     named = (f"--node-ip-address={place.address}", f"--node-name={place.name}")
-    return (*start, *named, *role, *rooms, *ports, *workers)
+    return (*start, *without, *named, *role, *rooms, *ports, *workers)
 
 
 def _head(place: Place) -> tuple[str, ...]:

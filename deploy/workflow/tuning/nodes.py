@@ -105,8 +105,13 @@ class Nodes:
         return found
 
     def _answers(self) -> dict[int, tuple[dict[str, Any], str]]:
-        """By rank what a node told, and why it could not measure."""
-        lines: dict[int, list[str]] = {rank: [] for rank in self._fleet.ranks}
+        """By rank what a node told, and why it could not measure. Whose container was ended is asked once more."""
+        answers = self._ask(self._fleet.ranks)
+        silent = [rank for rank, (said, _) in answers.items() if not said and self._fleet.sessions[rank].alive]
+        return answers | self._ask(silent)
+
+    def _ask(self, ranks: Sequence[int]) -> dict[int, tuple[dict[str, Any], str]]:
+        lines: dict[int, list[str]] = {rank: [] for rank in ranks}
         asked = {rank: Fed(self._fleet, rank, self._launch.facts(rank), lines[rank].append) for rank in lines}
         try:
             while not all(one.wait(0.2) for one in asked.values()):

@@ -87,7 +87,7 @@ class Shift:
             for trial, timing in self.known.items()
             if trial.tokens in left
         ]
-        job = {"task": task.as_json(), "sizes": self.todo, "known": known}
+        job = {"task": task.as_json(), "sizes": list(self.todo), "known": known}
         self._start(head, self._launch.head(head, self._gpus[head], self._arch, job))
         for rank in others:
             self._join(rank)

@@ -1,14 +1,15 @@
 # Rendered by `python build-and-deploy.py render` from deploy/image/Dockerfile.j2 and cluster.yaml: do not edit.
 # Classic syntax alone, so that any builder takes it.
 # Ray and what it needs, unpacked in a stage of its own. `build` lays the wheels beside their hashes; where they are not,
-# pip fetches them.
+# pip fetches them. Compiled here, since each of Ray's many processes would do that anew in each container.
 FROM --platform=linux/arm64 lmsysorg/sglang:spark AS tuning
 RUN python3 -c 'import sys; found = "%d.%d" % sys.version_info[:2]; sys.exit(0 if found == "3.12" else "the base has Python " + found + ", and image.python is 3.12")'
 COPY deploy/image/wheels/ray-2.59.0/ /sglang-spark-wheels/
 RUN cd /sglang-spark-wheels && if ls *.whl >/dev/null 2>&1; then offline=--no-index; fi && \
     PIP_ROOT_USER_ACTION=ignore python3 -m pip install $offline --find-links . --only-binary=:all: \
       --no-deps --no-compile --no-cache-dir --disable-pip-version-check --target /opt/sglang-spark-tune \
-      --require-hashes --requirement requirements.txt
+      --require-hashes --requirement requirements.txt && \
+    python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sglang-spark-tune
 
 FROM --platform=linux/arm64 lmsysorg/sglang:spark
 

@@ -1,0 +1,106 @@
+"""`tune` on four nodes with real Ray, and a stand-in in place of each GPU: what is killed changes nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.kernels.gpu import GB10
+from deploy.kernels.shape import Shape
+from deploy.tune import local
+from deploy.tune.device import STAND_IN_COMPILER, STAND_IN_TIMER, Device
+from deploy.tune.happening import Measured
+from deploy.tune.plan import PORTS, container_name
+from deploy.tune.problem import Problem
+from deploy.tune.roofline import Ceilings
+from deploy.tune.task import Task, longest_first, results
+from deploy.tune.trial import Timing, Trial, timing_of, trial_of
+from tests.integration.lab import Lab
+
+pytestmark = pytest.mark.integration
+PROBLEM = Problem(Shape(160, 384, 5120, 8, "fp8_w8a8", None, per_channel=True), GB10)
+SHAPE = ("--experts", "160", "--intermediate", "384", "--hidden", "5120", "--top-k", "8", "--dtype", "fp8_w8a8")
+SIZES = (1, 64, 256, 1024, 4096)
+NODES = 4
+Known = dict[Trial, Timing]
+
+
+@pytest.fixture
+def cluster(lab: Lab) -> str:
+    """Four nodes' cluster.yaml; the image with tuning is in the lab's registry."""
+    done = lab.run("build", "--with-tune", "--push", "--nodes", lab.file)
+    if "pip could not download" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return lab.cluster(NODES, environment={"SGLANG_SPARK_STANDIN_DELAY": "0.004"})
+
+
+@pytest.fixture
+def tuning(lab: Lab, cluster: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    sizes = [word for size in SIZES for word in ("--batch-size", str(size))]
+    where = ("--into", str(tmp_path), "--journal", str(tmp_path / "journal.jsonl"))
+    process = lab.start("tune", "--nodes", cluster, *SHAPE, "--per-channel", *sizes, *where)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Task, Known]:
+    """The same on this machine, by one stand-in."""
+    monkeypatch.setenv(STAND_IN_TIMER, "deploy.lab.standin.timer")
+    monkeypatch.setenv(STAND_IN_COMPILER, "deploy.lab.standin.compiler")
+    device = Device(PROBLEM, Path(__file__), 121, 1)
+    try:
+        facts = device.facts()
+        task = Task(PROBLEM, longest_first(SIZES), Ceilings(facts["bandwidth"], facts["operations"]))
+        told = local.measured(task, task.sizes, device, {})
+        return task, {one.trial: one.timing for one in told if isinstance(one, Measured)}
+    finally:
+        device.close()
+
+
+def lines(journal: Path) -> list[str]:
+    """Whole lines of measurements."""
+    found = journal.read_text().splitlines(keepends=True) if journal.exists() else []
+    return [line for line in found if line.startswith('{"trial"') and line.endswith("\n")]
+
+
+def kill(lab: Lab, rank: int, journal: Path, count: int) -> None:
+    """Kill the tuning container of a node once so many measurements are there."""
+    until = time.monotonic() + 150
+    while len(lines(journal)) < count or "killed" not in lab.sh(
+        rank, f"docker kill {container_name('lab', rank)} && echo killed"
+    ):
+        assert time.monotonic() < until, f"node {rank}: {len(lines(journal))} measurements"
+        time.sleep(0.2)
+
+
+def test_a_killed_worker_and_a_killed_head_change_nothing_in_the_answer(
+    lab: Lab, tuning: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, expected = one_gpu(monkeypatch)
+    journal = tmp_path / "journal.jsonl"
+    kill(lab, 2, journal, len(expected) // 4)
+    kill(lab, 0, journal, len(expected) // 2)
+    said, errors = tuning.communicate(timeout=250)
+    assert tuning.returncode == 0, f"{said}\n{errors}"
+
+    made = [(trial_of(one["trial"]), timing_of(one["timing"])) for one in map(json.loads, lines(journal))]
+    searched = [(trial, timing) for trial, timing in made if trial.stage != "compare"]
+    assert len({trial for trial, _ in made}) == len(made), "each measurement is there once"
+    assert dict(searched) == expected
+    found = results(task, dict(searched)).found
+    for gemm, ending in (("up", ".json"), ("down", "_down.json")):
+        table = json.loads(next(tmp_path.rglob(f"E=160,N=384,*dtype=fp8_w8a8{ending}")).read_text())
+        assert table == {str(size): found[size].best[gemm].config.as_json() for size in SIZES}  # type: ignore[index]
+    assert "stand-in" in next(tmp_path.rglob("*dtype=fp8_w8a8.provenance.json")).read_text()
+
+    assert lab.containers() == []
+    for rank in range(NODES):
+        assert lab.sh(rank, "ps -eo args | grep -E 'ray|deploy[.]tune' | grep -v grep") == ""
+        assert f":{PORTS // 100}" not in lab.sh(rank, "ss -ltnH")
