@@ -91,14 +91,14 @@ def where(given: dict[str, Any]) -> str:
     """In words. Raises ConfigError where it is not said, or twice."""
     from deploy.errors import ConfigError
 
-    kept = given.get("from_journal", False)
-    if kept + given["local"] + bool(given["nodes"] and not kept) != 1:
-        found = "neither is given" if not given["nodes"] and not given["local"] else "both are given"
+    words = {"nodes": "--nodes", "local": "--local", "from_journal": "--from-journal"}
+    found = [word for name, word in words.items() if given.get(name)]
+    if len(found) != 1:
+        what = f"{' and '.join(found)} are given" if found else "neither is given"
         hint = "--nodes cluster.yaml for the cluster's GPUs, or --local for this machine's own"
-        raise ConfigError(f"one of --nodes and --local says where to measure, and {found}", hint)
-    if kept:
-        return "nowhere: from the journal alone"
-    return "this machine's GPU" if given["local"] else f"the nodes of {given['nodes']}"
+        raise ConfigError(f"one of --nodes and --local says where to measure, and {what}", hint)
+    said = {"--local": "this machine's GPU", "--nodes": f"the nodes of {given['nodes']}"}
+    return said.get(found[0], "nowhere: from the journal alone")
 
 
 def order_of(given: dict[str, Any]) -> Order:

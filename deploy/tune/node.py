@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from deploy.errors import DeployError, TuneError
+from deploy.kernels.exact.source import MODULE, installed
 from deploy.tune.daemons import Daemons, Place, argv, environment, wait_for
 from deploy.tune.device import Device
 from deploy.tune.happening import line
@@ -28,18 +28,15 @@ from deploy.tune.task import task_of
 from deploy.tune.trial import timing_of, trial_of
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNEL = "srt/layers/moe/fused_moe_triton/fused_moe_triton_kernels.py"
 CUT_OFF = 3
 """Exit code of who was fed no more."""
 
 
 def kernel_source() -> Path:
-    """SGLang's module of kernel and launcher in this machine's tree, found without importing SGLang. TuneError."""
-    spec = find_spec("sglang")
-    places = [Path(place) / KERNEL for place in (spec.submodule_search_locations or ())] if spec else []
-    found = next((path for path in places if path.is_file()), None)
+    """SGLang's module of kernel and launcher in this machine's tree. Raises TuneError."""
+    found = installed()
     if found is None:
-        raise TuneError(f"no SGLang here with {KERNEL}", "run it in the image that `build --with-tune` makes")
+        raise TuneError(f"no SGLang here with {MODULE}", "run it in the image that `build --with-tune` makes")
     return found
 
 

@@ -34,7 +34,9 @@ def test_the_plan_for_a_cluster_contacts_nobody(root: Path) -> None:
     ("words", "expected"),
     [
         (("tune",), "neither is given"),
-        (("tune", "--local", "--nodes", "cluster.yaml"), "both are given"),
+        (("tune", "--local", "--nodes", "cluster.yaml"), "--nodes and --local are given"),
+        (("tune", "--local", "--from-journal"), "--local and --from-journal are given"),
+        (("tune", "--from-journal", *GLM, "--journal", "/no/journal"), "/no/journal: there is no journal"),
         (("tune", "--nodes", "/no/cluster.yaml"), "/no/cluster.yaml"),
         (("tune", "--local", *GLM, "--batch-size", "0"), "--batch-size 0: is no batch size"),
         (("tune", "--local", *GLM, "--dtype", "int3"), "--dtype int3: is not known here"),

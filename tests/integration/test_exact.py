@@ -20,8 +20,9 @@ from deploy.kernels.exact import toolchain
 from deploy.kernels.exact.kernel import Kernel, of_table
 from deploy.kernels.exact.pool import ROOT
 from deploy.kernels.exact.proof import Finding, Target
-from deploy.kernels.exact.prove import How, Proofs, prove, source_of
+from deploy.kernels.exact.prove import How, Proofs, prove
 from deploy.kernels.exact.proven import NATIVE
+from deploy.kernels.exact.source import of_wheel
 from deploy.kernels.exact.space import space
 from deploy.kernels.gpu import GB10, GPUS, Gpu
 from deploy.kernels.memory import shared_memory
@@ -196,7 +197,7 @@ def test_a_binary_has_one_digest_whether_compiled_or_known(tmp_path: Path, monke
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
     problem = Problem(GLM, GB10, emulation=Emulation("sm121", GB10.shared_memory))
     source = tmp_path / "kernels.py"
-    source.write_bytes(source_of(TARGET.sglang))
+    source.write_bytes(of_wheel(TARGET.sglang))
     trials = [Trial(64, "up", config, "sift") for config in problem.candidates["up"][:2]]
     digests = []
     for _ in range(2):
@@ -254,10 +255,9 @@ for top_k, tokens in ((8, 1), (8, 3), (8, 2), (8, 4096), (1, 1), (1, 3), (1, 16)
 def test_triton_tells_batches_apart_as_we_do(tmp_path: Path) -> None:
     """The keys of Triton's own JIT for eight launches: equal exactly where ours are."""
     from deploy.kernels.exact.kernel import specialisation
-    from deploy.kernels.exact.prove import source_of
 
     module = tmp_path / "fused_moe_triton_kernels.py"
-    module.write_bytes(source_of(TARGET.sglang))
+    module.write_bytes(of_wheel(TARGET.sglang))
     tools = toolchain.toolchain(TARGET.triton)
     path = os.pathsep.join(str(one) for one in (tools.path, ROOT) if one)
     environment = {**os.environ, "PYTHONPATH": path, "TRITON_PTXAS_PATH": str(tools.ptxas), "HOME": str(tmp_path)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy import store
-from deploy.kernels.exact.prove import MODULE
+from deploy.kernels.exact.source import MODULE
 from deploy.tune.device import STAND_IN_COMPILER, STAND_IN_TIMER
 
 pytestmark = pytest.mark.integration
@@ -35,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     made = {**os.environ, **ENVIRONMENT, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     kept = tmp_path / "cache" / store.cache().name / "sources" / "sglang-0.5.4.post2"
     kept.mkdir(parents=True)
-    (kept / MODULE.strip("/")).write_text("")
+    (kept / MODULE).write_text("")
     return made
 
 

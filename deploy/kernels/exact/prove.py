@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy import store
-from deploy.errors import BuildError, ConfigError
+from deploy.errors import ConfigError
 from deploy.event import Event, Progress
 from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.exact.pool import Setting, answers
 from deploy.kernels.exact.proof import Cache, Finding, Proof, Target, key, read_finding
+from deploy.kernels.exact.source import MODULE, of_wheel
 from deploy.kernels.exact.toolchain import Toolchain, toolchain
 
-MODULE = "/fused_moe_triton_kernels.py"
 OURS = ("compile.py", "cubin.py", "kernel.py", "launcher.py", "worker.py")
 """Our own part in an answer: when one of these changes, nothing kept is true any more."""
 
@@ -51,7 +50,7 @@ def prove(kernels: Sequence[Kernel], target: Target, how: How | None = None) -> 
     for kernel in kernels:
         _named(kernel)
     tools = toolchain(target.triton)
-    source = source_of(target.sglang)
+    source = of_wheel(target.sglang)
     made = {"sglang": _hash(source), "ours": _ours(), "triton": tools.triton, "ptxas": tools.ptxas_version}
     keys = [key(kernel, target, made, how.only_shared) for kernel in kernels]
     cache = Cache(store.cache() / "kernels")
@@ -92,7 +91,7 @@ def _compile(
         for each in order
     ]
     with tempfile.TemporaryDirectory(prefix="sglang-spark-source-") as folder:
-        module = Path(folder) / MODULE.strip("/")
+        module = Path(folder) / MODULE
         module.write_bytes(source)
         setting = Setting(module, target.arch, target.gpu.shared_memory, tools, how.timeout)
         for job, answer in answers(requests, setting, how.workers or len(os.sched_getaffinity(0))):
@@ -106,15 +105,6 @@ def _read(answer: dict[str, Any]) -> Finding | str:
         return read_finding(answer)
     except ValueError as error:
         return str(error)
-
-
-def source_of(sglang: str) -> bytes:
-    """SGLang's module of kernel and launcher, from its wheel. BuildError where that version has none."""
-    with zipfile.ZipFile(store.wheel("sglang", sglang)) as archive:
-        found = [name for name in archive.namelist() if name.endswith(MODULE)]
-        if len(found) != 1:
-            raise BuildError(f"sglang {sglang} has {len(found)} files {MODULE[1:]}", "name another version: --sglang")
-        return archive.read(found[0])
 
 
 def _ours() -> str:

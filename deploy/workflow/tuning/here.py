@@ -12,9 +12,8 @@ from typing import Any
 from deploy import store
 from deploy.errors import TuneError
 from deploy.event import Event, Note
-from deploy.kernels.exact.prove import MODULE, source_of
+from deploy.kernels.exact.source import MODULE, installed, of_wheel
 from deploy.kernels.gpu import Gpu
-from deploy.kernels.rules import rules
 from deploy.tune.device import STAND_IN_TIMER, Device
 from deploy.tune.happening import Happening
 from deploy.tune.local import measured
@@ -60,11 +59,11 @@ class Here:
 
 def source(sglang: str) -> Path:
     """SGLang's module of kernel and launcher: the installed one where that is this version, else from PyPI, kept."""
-    if _installed() == sglang and (found := _beside(sglang)):
+    if _version() == sglang and (found := installed()):
         return found
     folder = store.cache() / "sources" / f"sglang-{sglang}"
-    store.keep(folder, lambda new: (new / MODULE.strip("/")).write_bytes(source_of(sglang)))
-    return folder / MODULE.strip("/")
+    store.keep(folder, lambda new: (new / MODULE).write_bytes(of_wheel(sglang)))
+    return folder / MODULE
 
 
 def _arch(gpu: Gpu) -> int:
@@ -72,18 +71,8 @@ def _arch(gpu: Gpu) -> int:
     return 10 * major + minor
 
 
-def _installed() -> str:
+def _version() -> str:
     try:
         return importlib.metadata.version("sglang")
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def _beside(sglang: str) -> Path | None:
-    """In the installed package."""
-    spec = importlib.util.find_spec("sglang")
-    for root in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(root) / rules(sglang).home / MODULE.strip("/")
-        if path.is_file():
-            return path
-    return None

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import TuneError
+from deploy.errors import ConfigError, TuneError
 from deploy.event import Event, Note
 from deploy.tune.happening import Happening
 from deploy.tune.journal import Journal
@@ -23,10 +23,11 @@ class Kept:
         self._problem, self._file = problem, file
 
     def ready(self) -> Generator[Event, None, Mapping[str, Any]]:
-        """The facts of the device that measured. Raises TuneError where the file is not there, or of something else."""
+        """The facts of the device that measured. Raises ConfigError where there is no file, TuneError where it is of
+        something else."""
         if not self._file.is_file():
             hint = "name the one that a run wrote: --journal FILE"
-            raise TuneError(f"{self._file}: there is no journal", hint)
+            raise ConfigError(f"{self._file}: there is no journal", hint)
         with closing(Journal(self._file, self._problem.as_json(), None)) as journal:
             facts: Mapping[str, Any] = journal.facts
         if not facts:

@@ -49,12 +49,12 @@ def test_without_pytorch_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_kernel_of_that_version_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def source_of(sglang: str) -> bytes:
+    def of_wheel(sglang: str) -> bytes:
         asked.append(sglang)
         return b"the module"
 
     monkeypatch.setattr(store, "cache", lambda: tmp_path)
-    monkeypatch.setattr(here, "source_of", source_of)
+    monkeypatch.setattr(here, "of_wheel", of_wheel)
     assert source("0.5.6").read_bytes() == b"the module"
     assert source("0.5.6").name == "fused_moe_triton_kernels.py"
     assert asked == ["0.5.6"]
@@ -67,8 +67,8 @@ def test_an_installed_sglang_is_taken_where_it_is_that_version(tmp_path: Path, m
     found = ModuleSpec("sglang", None, is_package=True)
     found.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
-    monkeypatch.setattr(here, "_installed", lambda: "0.5.4.post2")
-    monkeypatch.setattr(here, "source_of", lambda sglang: b"from PyPI")
+    monkeypatch.setattr(here, "_version", lambda: "0.5.4.post2")
+    monkeypatch.setattr(here, "of_wheel", lambda sglang: b"from PyPI")
     monkeypatch.setattr(store, "cache", lambda: tmp_path / "cache")
     assert source("0.5.4.post2").read_text() == "installed"
     assert source("0.5.4.post3").read_text() == "from PyPI"

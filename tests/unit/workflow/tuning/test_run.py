@@ -20,8 +20,10 @@ from deploy.kernels.table import Config
 from deploy.tune.happening import Happening, Lost
 from deploy.tune.local import measured
 from deploy.tune.problem import Problem
+from deploy.tune.search import GEMMS
 from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
+from deploy.workflow.tuning.kept import Kept
 from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.outcome import Outcome
 from deploy.workflow.tuning.run import tune
@@ -123,6 +125,30 @@ def test_a_finished_run_measures_nothing_and_writes_the_same_bytes(order: Order)
     assert third.written == ()
     assert first.compared == second.compared == third.compared
     assert first.as_text() == second.as_text() == third.as_text()
+
+
+def test_a_journal_alone_makes_the_same_tables(order: Order, tmp_path: Path) -> None:
+    run(tune(order, Site()))
+    elsewhere = replace(order, home=tmp_path / "elsewhere")
+    run(tune(elsewhere, Kept(order.problem, order.journal)))
+    assert content(elsewhere) == content(order)
+
+
+def test_an_old_table_that_the_journal_does_not_know_is_not_called_slower_or_the_same(order: Order) -> None:
+    run(tune(order, Site()))
+    other = {"1": FAST[0].as_json(), "16": FAST[0].as_json()}
+    for gemm in GEMMS:
+        order.file(gemm).write_text(json.dumps(other))
+    outcome = run(tune(order, Kept(order.problem, order.journal)))[1]
+    assert outcome.as_text().count("another; not timed beside it") == 2
+
+
+def test_a_journal_alone_that_is_not_whole_is_refused(order: Order) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tune(order, Site(Dying(30))))
+    with pytest.raises(TuneError, match="were not measured to their end"):
+        run(tune(order, Kept(order.problem, order.journal)))
+    assert not order.home.exists()
 
 
 @pytest.mark.parametrize("after", [0, 1, 30, 75, 140])
