@@ -177,8 +177,8 @@ def _ended_for(seen: Seen) -> float:
 
 
 def _coming(ranks: Sequence[int], seen: Sequence[Seen], holder: str) -> bool:
-    """Whether ranks that are down are about to be started: another run is at work, and it is no `down`."""
-    if not holder or holder.startswith("`down`"):
+    """Whether ranks that are down are about to be started: another run is at work, and it is one that starts them."""
+    if not holder or holder.startswith(("`down`", "`tune`")):
         return False
     found = [_container(seen[rank]) for rank in ranks]
     return all(one is None or (one.state == "created" and not one.error) for one in found)

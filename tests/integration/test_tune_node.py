@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.kernels.exact.source import MODULE
 from deploy.kernels.gpu import GB10
 from deploy.kernels.shape import Shape
-from deploy.tune.node import CUT_OFF, KERNEL
+from deploy.tune.node import CUT_OFF
 from deploy.tune.problem import Problem
 
 pytestmark = pytest.mark.integration
@@ -46,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A folder with what is looked for of SGLang and of Ray, and nothing that can be imported."""
-    kernel = tmp_path / "site" / "sglang" / KERNEL
+    kernel = tmp_path / "site" / "sglang" / "srt" / MODULE
     kernel.parent.mkdir(parents=True)
     kernel.write_text("raise RuntimeError('imported')\n")
     (tmp_path / "site" / "sglang" / "__init__.py").write_text("raise RuntimeError('imported')\n")

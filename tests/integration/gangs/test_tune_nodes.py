@@ -25,7 +25,7 @@ from tests.integration.lab import Lab
 pytestmark = pytest.mark.integration
 PROBLEM = Problem(Shape(160, 384, 5120, 8, "fp8_w8a8", None, per_channel=True), GB10)
 SHAPE = ("--experts", "160", "--intermediate", "384", "--hidden", "5120", "--top-k", "8", "--dtype", "fp8_w8a8")
-SIZES = (1, 64, 256, 1024, 4096)
+SIZES = (64, 256, 1024, 4096)
 ONLY = tuple(PROBLEM.candidates["up"][::6])
 """Some of the candidates: what is tested is who measures, not how much."""
 DELAY = 0.03
@@ -86,6 +86,7 @@ def kill(lab: Lab, rank: int, journal: Path, count: int) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.timeout(500)
 def test_a_killed_worker_and_a_killed_head_change_nothing_in_the_answer(
     lab: Lab, tuning: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +94,7 @@ def test_a_killed_worker_and_a_killed_head_change_nothing_in_the_answer(
     journal = tmp_path / "journal.jsonl"
     kill(lab, 2, journal, len(expected) // 4)
     kill(lab, 0, journal, len(expected) // 2)
-    said, errors = tuning.communicate(timeout=250)
+    said, errors = tuning.communicate(timeout=300)
     assert tuning.returncode == 0, f"{said}\n{errors}"
 
     made = [(trial_of(one["trial"]), timing_of(one["timing"])) for one in map(json.loads, lines(journal))]

@@ -143,7 +143,8 @@ def test_who_holds_the_lock_is_said() -> None:
     found = told(absent)
     assert (found.whole.state, found.whole.why) == ("loading", f"no rank has been started yet; {UP}, is at work")
     assert {(one.state, one.why) for one in found.ranks} == {("loading", "not started yet")}
-    assert told([node(rank, "absent", holder=DOWN) for rank in range(4)]).whole.state == "down"
+    for other in (DOWN, DOWN.replace("down", "tune")):
+        assert told([node(rank, "absent", holder=other) for rank in range(4)]).whole.state == "down"
     assert told([*absent[:3], node(3, lines=(), health=0)]).whole.state == "loading"
     assert told([*absent[:3], node(3, "exited")]).whole.state == "down"
     assert DOWN in told(gang(node(1, "absent", holder=DOWN))).whole.why

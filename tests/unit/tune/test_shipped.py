@@ -73,6 +73,17 @@ def test_the_provenance_says_plainly_what_measured(gemm: GemmName) -> None:
 
 
 @pytest.mark.parametrize("gemm", GEMMS)
+def test_every_entry_computed_right_on_a_real_gpu(gemm: GemmName, journal: Journal) -> None:
+    checks = {
+        (trial.tokens, trial.config): timing.error
+        for trial, timing in journal.known.items()
+        if trial.stage == "check" and trial.gemm == gemm
+    }
+    errors = [checks[tokens, config] for tokens, config in table(gemm).entries.items()]
+    assert all(error is not None and error < 0.01 for error in errors)
+
+
+@pytest.mark.parametrize("gemm", GEMMS)
 def test_every_entry_fits(gemm: GemmName) -> None:
     matrices = next(one for one in GLM.gemms if one.name == gemm)
     assert all(shared_memory(one, matrices, GB10) <= GB10.shared_memory for one in table(gemm).entries.values())
