@@ -84,10 +84,7 @@ def test_a_run_is_kept_as_it_was_measured_with_what_is_known_of_the_server(serve
 def test_prompts_are_as_long_as_asked_and_begin_alike_only_where_warm_is_meant(serve: Any, tmp_path: Path) -> None:
     made = serve(Made())
     _, (found,) = run(tmp_path)
-    assert [case.parameters.get("tokens") for case in found.cases[::2]] == [
-        512,
-        1024,
-        9000 - 64 - 96 - 9000 // 64]
+    assert [case.parameters.get("tokens") for case in found.cases[::2]] == [512, 1024, 9000 - 64 - 96 - 9000 // 64]
     timed = [body["messages"][0]["content"] for body in made.bodies if body["max_tokens"] == 64]
     assert len(timed) == 12
     assert 0.9 < len(timed[0]) / 4 / 512 < 1.1
