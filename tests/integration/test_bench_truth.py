@@ -1,4 +1,4 @@
-"""Figures of `bench` against the stand-in as a real process that keeps a known pace; benchmarks/truth.py measures more."""
+"""Figures of `bench` against the stand-in as a process with a known pace; benchmarks/truth.py measures more."""
 
 from __future__ import annotations
 
