@@ -46,6 +46,12 @@ class NotReadyError(DeployError):
     exit_code = 5
 
 
+class BenchError(DeployError):
+    """A measurement failed, a result could not be read, or one is worse than another."""
+
+    exit_code = 6
+
+
 class KernelError(DeployError):
     """A kernel table cannot run, or none could be read, proven or installed."""
 

@@ -1,0 +1,1 @@
+"""Measurements of a server over HTTP, and what is made of their results."""

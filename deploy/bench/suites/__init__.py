@@ -1,0 +1,1 @@
+"""What `bench run` can measure; each module is one suite."""

@@ -1,0 +1,135 @@
+"""`bench`: options in, results out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.cli import options
+
+if TYPE_CHECKING:
+    from deploy.workflow.bench import Place
+
+MOST = 2**31
+
+
+@click.group()
+def bench() -> None:
+    """Measure a server: speed, tool calls, thinking."""
+
+
+@bench.command()
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.option("--url", help="An OpenAI-compatible server, such as http://10.0.0.11:30000.")
+@click.option("--nodes", "path", metavar="FILE", help="The cluster whose server is measured.")
+@click.option("--key-env", metavar="NAME", help="With --url: the variable of your shell that holds the API key.")
+@click.option("--model", default="", help="The model to ask for.  [default: the first that the server names]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder for the results: JSON, and CSV beside it.",
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Requests a case.")
+@click.option("--seed", type=click.IntRange(0, MOST), help="The same seed asks with the same texts.  [default: random]")
+@click.option(
+    "--tokens", type=click.IntRange(2), default=256, show_default=True, help="Tokens of an answer that is timed."
+)
+@click.option("--lengths", default="", metavar="N,N,...", help="`context`: prompt tokens.  [default: 512 to 200000]")
+@click.option(
+    "--roofline",
+    metavar="GB,KB,GB/S",
+    help="`context`: GB of weights and KB of a token's keys and values that a GPU reads in a step, and its bandwidth.",
+)
+@click.option("--patience", default=300.0, show_default=True, help="Seconds without a byte until a request has failed.")
+@options.as_json
+@options.quiet
+def run(**given: Any) -> None:
+    """Measure a server with one suite or more: context, thinking, toolcall, agentic.
+
+    Tokens are those that the server counts. A failed request is in no median, and makes exit code 6. Ctrl-C keeps the
+    cases that are finished.
+    """
+    from deploy.bench.results import as_json
+    from deploy.bench.table import as_text
+    from deploy.cli.output import result, view
+    from deploy.workflow.bench import Order, judge
+    from deploy.workflow.bench import bench as measured
+
+    order = Order(_known(given["suites"]), given["out"], _wish(given), given["model"])
+    with view(quiet=given["quiet"] or given["as_json"]) as shown, _place(given) as place:
+        runs = result(measured(order, place), shown)
+    if given["as_json"]:
+        click.echo("[" + ",\n".join(as_json(one).strip() for one in runs) + "]")
+    else:
+        click.echo("\n".join(as_text(one) for one in runs), nl=False)
+    judge(runs, order.out)
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    from deploy.bench.suite import SUITES
+
+    for name in names:
+        if name not in SUITES:
+            raise click.UsageError(f"no such suite: {name} (one of {', '.join(SUITES)})")
+    return tuple(dict.fromkeys(names))
+
+
+def _wish(given: dict[str, Any]) -> Any:
+    from deploy.bench.suite import Wish
+
+    lengths = tuple(sorted(map(int, _numbers("--lengths", given["lengths"]))))
+    seed = secrets.randbelow(MOST) if given["seed"] is None else given["seed"]
+    roofline = None
+    if given["roofline"]:
+        from deploy.bench.fit import Roofline
+
+        numbers = _numbers("--roofline", given["roofline"])
+        if len(numbers) != 3:
+            raise click.UsageError("--roofline: give three numbers: GB of weights, KB a token, GB/s")
+        roofline = Roofline(numbers[0] * 1e9, numbers[1] * 1e3, numbers[2] * 1e9)
+    return Wish(given["repeats"], seed, given["tokens"], lengths, roofline)
+
+
+def _numbers(option: str, words: str) -> list[float]:
+    try:
+        found = [float(word) for word in words.split(",") if word]
+    except ValueError:
+        raise click.UsageError(f"{option}: no list of numbers: {words}") from None
+    if any(number <= 0 for number in found):
+        raise click.UsageError(f"{option}: every number is above 0")
+    return found
+
+
+def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:
+    """The server that is meant. Raises ConfigError."""
+    from deploy.bench.client import Target
+    from deploy.workflow.bench import Place, at_nodes
+
+    if bool(given["url"]) == bool(given["path"]):
+        raise click.UsageError("give either --url or --nodes")
+    if given["path"]:
+        if given["key_env"]:
+            raise click.UsageError("--key-env goes with --url: with --nodes, cluster.yaml's api_key names the variable")
+        from deploy.cluster.load import load
+
+        return at_nodes(load(given["path"]), os.environ, given["patience"])
+    return nullcontext(Place(Target(given["url"], _key(given["key_env"]), given["patience"])))
+
+
+def _key(name: str | None) -> str:
+    from deploy.workflow.asked import KEY
+
+    if not name:
+        return ""
+    if not os.environ.get(name):
+        raise click.UsageError(f"--key-env: {name} is not set in your shell")
+    if not KEY.fullmatch(os.environ[name]):
+        raise click.UsageError(f"--key-env: the value of {name} cannot be a key: visible ASCII alone goes through HTTP")
+    return os.environ[name]
