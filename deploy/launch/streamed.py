@@ -13,6 +13,7 @@ class Call:
 
     name: str = ""
     arguments: str = ""
+    id: str = ""
 
 
 @dataclass
@@ -29,7 +30,10 @@ class Streamed:
         """Take one line of the event stream; ("thought" or "text", what it adds). Other lines add nothing."""
         if not line.startswith("data: ") or line == "data: [DONE]":
             return []
-        chunk = json.loads(line.removeprefix("data: "))
+        return self.add(json.loads(line.removeprefix("data: ")))
+
+    def add(self, chunk: dict[str, Any]) -> list[tuple[str, str]]:
+        """Take one chunk, read from its line; as `take`."""
         if "error" in chunk:
             self.error = str(chunk["error"])
         return [added for choice in chunk.get("choices", ()) for added in self._choice(choice)]
@@ -42,6 +46,7 @@ class Streamed:
         self.content += text
         for piece in delta.get("tool_calls") or ():
             call, function = self.calls.setdefault(piece["index"], Call()), piece.get("function") or {}
+            call.id = piece.get("id") or call.id
             call.name += function.get("name") or ""
             call.arguments += function.get("arguments") or ""
         return [added for added in (("thought", thought), ("text", text)) if added[1]]

@@ -1,0 +1,154 @@
+"""What suites have in common: a setting to ask in, repeats that become cases, and the names of all suites."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.bench.client import CHAT, Raw, Target, request
+from deploy.bench.facts import Facts
+from deploy.bench.metrics import figures, summary
+from deploy.bench.reading import Answer, read_stream, read_whole
+from deploy.bench.results import Case, Repeat, Scalar
+from deploy.bench.workload import Kind, Scale, text
+from deploy.event import Event, Note, Progress
+
+SUITES = {
+    "context": "Time to first token and speed of decoding by context length, with a cold and a warm prefix.",
+    "thinking": "Thinking off, on and preserved: time, tokens and right answers.",
+    "toolcall": "A validation set of tool calls, streamed and whole.",
+    "agentic": "Conversations of many turns with tools, a growing context and a large file.",
+}
+"""What `bench run` knows, with a line on each; the module of that name in `suites` has `run(setting)`."""
+Message = dict[str, Any]
+
+
+@dataclass
+class Meter:
+    """What measuring costs this side: CPU seconds over chunks, and whether it was ever too busy."""
+
+    cpu: float = 0.0
+    chunks: int = 0
+    bottleneck: bool = False
+
+    def add(self, raw: Raw, reading: float) -> None:
+        self.cpu += raw.cpu + reading
+        self.chunks += len(raw.pieces)
+        self.bottleneck = self.bottleneck or raw.bottleneck
+
+    @property
+    def us_per_chunk(self) -> float:
+        return 1e6 * self.cpu / self.chunks if self.chunks else 0.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user may ask of a run. `tokens`: completion tokens of a request where a suite measures speed."""
+
+    repeats: int = 5
+    seed: int = 0
+    tokens: int = 256
+    lengths: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Whom a suite asks, what is known of it, and what is wished."""
+
+    target: Target
+    facts: Facts
+    wish: Wish
+    meter: Meter = field(default_factory=Meter)
+
+    def stream(self, messages: list[Message], **more: Any) -> Answer:
+        """One streamed chat answer."""
+        options = {"include_usage": True} | ({"continuous_usage_stats": True} if self.facts.counts else {})
+        raw = request(self.target, CHAT, self._body(messages, more) | {"stream": True, "stream_options": options})
+        began = time.thread_time()
+        answer = read_stream(raw)
+        self.meter.add(raw, time.thread_time() - began)
+        return answer
+
+    def whole(self, messages: list[Message], **more: Any) -> Answer:
+        """One chat answer in one piece."""
+        return read_whole(request(self.target, CHAT, self._body(messages, more)))
+
+    def _body(self, messages: list[Message], more: dict[str, Any]) -> dict[str, Any]:
+        """`extra` holds what only SGLang and vLLM take, and is left out elsewhere."""
+        more = dict(more)
+        extra = more.pop("extra", {})
+        extra = extra if self.facts.extras else {}
+        return {"model": self.facts.server.model, "messages": messages, "temperature": 0, **more, **extra}
+
+
+@dataclass
+class Steps:
+    """Progress through a known number of requests, with the time that is left at the pace so far."""
+
+    task: str
+    total: int
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def step(self, count: int = 1) -> Progress:
+        self.done += count
+        left = (time.monotonic() - self.began) / self.done * (self.total - self.done) if self.done else 0
+        return Progress(self.task, self.done, self.total, f"requests, about {duration(left)} left")
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def repeat_of(answer: Answer, **more: float) -> Repeat:
+    """A request as a repeat: its figures and `more`, or why there are none."""
+    chunks = [round(at, 6) for at in answer.times]
+    if answer.failure:
+        return Repeat(False, answer.failure.text, answer.failure.kind, answer.usage, {}, chunks)
+    return Repeat(True, usage=answer.usage, figures=figures(answer) | more, chunks=chunks)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A case before it is measured: `asks` are its repeats, called one after another."""
+
+    name: str
+    parameters: dict[str, Scalar]
+    asks: Iterable[Callable[[], Repeat]]
+
+
+def measured(plan: Plan, steps: Steps) -> Iterator[Event | Case]:
+    """Make the repeats and sum them up. A server that refuses to be connected to is not asked again."""
+    repeats: list[Repeat] = []
+    for ask in plan.asks:
+        repeats.append(ask())
+        yield steps.step()
+        if not repeats[-1].ok:
+            yield Note(f"{plan.name}: {repeats[-1].kind}: {repeats[-1].error}", "warning")
+        if repeats[-1].kind == "refused":
+            break
+    yield Case(plan.name, plan.parameters, summary(repeats), repeats)
+
+
+def calibrated(setting: Setting, kind: Kind) -> Scale:
+    """How many characters a token of this kind of text has, by the server's own count; the default where it fails."""
+    found = []
+    for characters in (600, 6000):
+        said = text(kind, characters, setting.wish.seed, f"calibration {characters}")
+        answer = setting.whole([{"role": "user", "content": said}], max_tokens=1)
+        found.append((len(said), answer.prompt_tokens))
+    return Scale.between(found[0], found[1])
+
+
+def runner(name: str) -> Callable[[Setting], Iterator[Event | Case]]:
+    """The suite of this name. Raises KeyError for one that is not known."""
+    if name not in SUITES:
+        raise KeyError(name)
+    found: Callable[[Setting], Iterator[Event | Case]] = importlib.import_module(f"deploy.bench.suites.{name}").run
+    return found
