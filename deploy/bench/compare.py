@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from statistics import median
+from statistics import mean, median
 from typing import Any, Literal
 
+from deploy.bench.metrics import SHARES
 from deploy.bench.results import Better, Case, Run, Scalar
 from deploy.errors import BenchError
 
@@ -36,7 +37,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Compared:
-    """A figure of a case: medians of both sides, B over A with its 95 % interval (None where A is zero)."""
+    """A figure of a case: both medians (of shares: means), B over A with its 95 % interval; None where A is zero."""
 
     key: Key
     figure: str
@@ -144,9 +145,10 @@ def _values(cases: Sequence[Case], name: str) -> list[float]:
 def _compared(
     key: Key, name: str, kind: tuple[str, Better], values: tuple[list[float], list[float]], rule: Rule
 ) -> Compared:
-    old, new = (median(side) for side in values)
+    middle = mean if name in SHARES else median
+    old, new = (middle(side) for side in values)
     random = Random(f"{rule.seed} {said(key)} {name}")
-    drawn = [(_again(values[0], random), _again(values[1], random)) for _ in range(DRAWS)]
+    drawn = [(middle(_again(values[0], random)), middle(_again(values[1], random))) for _ in range(DRAWS)]
     enough = min(map(len, values)) >= LEAST
     ratios = sorted(b / a for a, b in drawn if a > 0) if old > 0 and enough else []
     low, high = interval(ratios) if len(ratios) == DRAWS else (None, None)
@@ -158,9 +160,9 @@ def _compared(
     return Compared(key, name, *kind, (old, new), counts, new / old if old > 0 else None, low, high, verdict)
 
 
-def _again(values: Sequence[float], random: Random) -> float:
-    """The median of as many values drawn with replacement."""
-    return median(random.choices(values, k=len(values)))
+def _again(values: Sequence[float], random: Random) -> list[float]:
+    """As many values drawn with replacement."""
+    return random.choices(values, k=len(values))
 
 
 def interval(drawn: Sequence[float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Reads the runs that lie in a file or a folder; changes nothing there."""
+"""Reads the runs that lie in a file or a folder, and writes what is made of them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,11 @@ def _read(file: Path) -> Run:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise BenchError(f"{file}: cannot be read: {why}", "name a file that `bench run` wrote") from None
+
+
+def keep(file: Path, text: str) -> None:
+    """Write a report. Raises BenchError."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"{file}: cannot be written: {error.strerror}", "name another file") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from deploy.bench.results import Scalar
 
@@ -50,6 +51,16 @@ _LAYOUTS = (
 
 
 @dataclass(frozen=True)
+class Group:
+    """Published figures of one kind, source and fault, as the report lists them."""
+
+    figure: str
+    source: str
+    wrong: tuple[str, ...]
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Published:
     """One published figure, from `low` to `high`; both are None for a crash. Named as `bench run` names its own."""
 
@@ -76,11 +87,20 @@ def published() -> tuple[Published, ...]:
     return (*_context(), *_tables(), *_other(), *_kernels())
 
 
+def grouped(figures: Iterable[Published]) -> tuple[Group, ...]:
+    """Those in a row that differ in case and value alone are one group."""
+    found = []
+    for (figure, source, wrong), ones in groupby(figures, key=lambda one: (one.figure, one.source, one.wrong)):
+        values = tuple((one.case, f"{one.value} {one.unit}" if one.low is not None else one.value) for one in ones)
+        found.append(Group(figure, source, wrong, values))
+    return tuple(found)
+
+
 def _context() -> tuple[Published, ...]:
     speeds = {512: 7.50, 4096: 7.41, 16384: 6.99, 32768: 6.54}
     wrong = (_CHUNKS, _EAGLE, _PREFIX, _GUESSED)
     decode = [
-        _one("context", f"{tokens:,} tokens", ("decode_tok_s", "tok/s", speed), _README, wrong, context_tokens=tokens)
+        _one("context", f"{tokens:,} tokens", ("decode_tok_s", "tok/s", speed), _README, wrong, tokens=tokens)
         for tokens, speed in speeds.items()
     ]
     decode[-1] = Published(**{**vars(decode[-1]), "wrong": (*wrong, _KV)})
@@ -91,7 +111,7 @@ def _context() -> tuple[Published, ...]:
         ("ttft_s", "s", 0.199),
         _RECORDS,
         (impossible, _GUESSED),
-        context_tokens=32768,
+        tokens=32768,
     )
     return (*decode, cold)
 
@@ -112,7 +132,7 @@ def _tables() -> tuple[Published, ...]:
 def _other() -> tuple[Published, ...]:
     unclear = "Neither the tool that said so nor the load is named."
     return (
-        _one("-", "context window", ("context_tokens", "tokens", 202752), _CONFIGS, (_CONTEXT,)),
+        _one("-", "context window", ("context", "tokens", 202752), _CONFIGS, (_CONTEXT,)),
         _one("-", "weights of a node", ("memory", "GB", 82), _CONFIGS, ("Given as about; the tool is not named.",)),
         Published("-", "GPU utilization", "utilization", "%", 94, 95, _CONFIGS, (unclear,)),
         _one("-", "tuning GLM-4.7-FP8 on 4 nodes", ("total", "h", 9), _GUIDE, (_COPIES,)),

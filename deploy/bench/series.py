@@ -14,13 +14,15 @@ LABELS = {
     "decode_tok_s": "decode, tokens a second",
     "total_s": "time to the last token, s",
     "accept_length": "accept length, tokens",
+    "prefill_tok_s": "prefill, tokens a second",
     "completion_tokens": "tokens of the answer",
     "correct": "right answers, share",
     "output_tok_s": "throughput, tokens a second",
     "tpot_s": "time a token, s",
 }
 """Figures in words; others are shown by their name."""
-PARAMETERS = {"context_tokens": "context, tokens", "turn": "turn"}
+PARAMETERS = {"tokens": "context, tokens"}
+"""What is swept, in words."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ class Plot:
 
 
 SPECS = (
-    Spec("context", "ttft_s", "Context against time to first token", over="context_tokens", log=(True, True)),
-    Spec("context", "decode_tok_s", "Context against decode speed", over="context_tokens", log=(True, False)),
+    Spec("context", "ttft_s", "Context against time to first token", over="tokens", log=(True, True)),
+    Spec("context", "decode_tok_s", "Context against decode speed", over="tokens", log=(True, False)),
+    Spec("context", "prefill_tok_s", "Context against prefill speed", over="tokens", log=(True, False)),
     Spec("agentic", "total_s", "Time of each turn", over="turn"),
     Spec("agentic", "ttft_s", "Time to first token of each turn", over="turn"),
     Spec("eagle", "accept_length", "Accept length by text"),

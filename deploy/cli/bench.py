@@ -43,3 +43,44 @@ def compare(a: Path, b: Path, threshold: float, seed: int, as_json: bool) -> Non
     click.echo(json.dumps(as_dict(found), indent=2) if as_json else as_text(found))
     if found.regressed:
         raise RegressionError(f"worse in {b}: {'; '.join(found.regressed[:3])}", "see the lines that begin with !")
+
+
+@bench.command()
+@click.argument("place", metavar="DIR", type=PLACE)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The page.  [default: DIR/report.html]",
+)
+@click.option(
+    "--markdown",
+    "words",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write Markdown as well.",
+)
+@click.option("--title", default="Benchmark results", show_default=True)
+@click.option("--no-published", is_flag=True, help="Leave out what others published.")
+def report(place: Path, output: Path | None, words: Path | None, title: str, no_published: bool) -> None:
+    """Make one self-contained page of all results in DIR.
+
+    The page needs neither network nor script. It takes the extra `plots`.
+    """
+    from datetime import UTC, datetime
+
+    from deploy.bench.gather import gathered, keep
+    from deploy.bench.markdown import markdown
+    from deploy.bench.report import Heading, numbered, page
+    from deploy.bench.seeds import published
+
+    found = gathered(place)
+    runs, references = numbered(found.runs), () if no_published else published()
+    heading = Heading(title, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), found.refused)
+    files = {output or (place if place.is_dir() else place.parent) / "report.html": page(runs, references, heading)}
+    if words:
+        files[words] = markdown(runs, references, heading)
+    for file, text in files.items():
+        keep(file, text)
+        click.echo(file)

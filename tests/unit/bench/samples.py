@@ -61,7 +61,7 @@ def context(seed: int, speed: float = 1.0) -> Run:
             truth = {"ttft_s": 0.2 + share * tokens / 2500 / speed, "decode_tok_s": speed * 20 / (1 + tokens / 200000)}
             failed = "stalled: no byte for 60 s" if tokens == 131072 and prefix == "cold" else ""
             cases.append(
-                case(f"{tokens} {prefix}", noisy(random, **truth), failed=failed, context_tokens=tokens, prefix=prefix)
+                case(f"{tokens} {prefix}", noisy(random, **truth), failed=failed, tokens=tokens, prefix=prefix)
             )
     return run("context", cases, notes=("the prefix cache was flushed before each cold case",))
 
