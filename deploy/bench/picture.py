@@ -11,19 +11,19 @@ from deploy.bench.series import LABELS, PARAMETERS, Line, Plot, Point
 from deploy.errors import BenchError, KernelError
 
 MARKERS = ("o", "s", "^", "D", "v")
-WIDTH, HEIGHT = 4.6, 3.0
-"""Inches at 72 dots: a phone shows it one to one, and its smallest text has 8 of these dots."""
-LONGEST = 56
+WIDTH, HEIGHT = 4.1, 2.8
+"""Inches at 72 dots: a phone shows it one to one, and its text has 9 of these dots."""
+LONGEST = 48
 _SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,
-    "font.size": 8.5,
+    "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "axes.titlesize": 8.5,
+    "axes.titlesize": 9,
     "axes.linewidth": 0.8,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
@@ -107,9 +107,9 @@ def _against(axes: Any, plot: Plot) -> None:
     axes.margins(0.12)
     for number, (line, look) in enumerate(zip(plot.lines, looks(plot.lines), strict=True)):
         _stroke(axes, line.points, look, f"data-{number}")
-        for point in line.points:
+        for point in line.points if number == 0 else ():
             axes.annotate(
-                plain(point.name, 12), (point.x, point.y), (4, 4), textcoords="offset points", fontsize=7.5, color=MUTED
+                plain(point.name, 12), (point.x, point.y), (4, 4), textcoords="offset points", fontsize=8, color=MUTED
             )
     _scales(axes, plot)
     axes.set_xlim(left=0)
@@ -154,6 +154,8 @@ def _stroke(axes: Any, points: Sequence[Point], look: Look, name: str, *, joined
         **style,
     )
     drawn[0].set_gid(name)
+    for bars in drawn[2] if not look.colour else ():
+        bars.set_linestyle("--")
 
 
 def _lengths(points: Sequence[Point], of: Callable[[Point], tuple[float, tuple[float, float]]]) -> list[list[float]]:
@@ -173,7 +175,7 @@ def _cases(axes: Any, plot: Plot) -> None:
             if not any(other.x == one.x for other in line.points):
                 place = (0, one.x + shift)
                 axes.annotate(
-                    plain(one.name, 46), place, (7, 0), textcoords="offset points", va="center", fontsize=7.5, color=BAD
+                    plain(one.name, 46), place, (7, 0), textcoords="offset points", va="center", fontsize=8, color=BAD
                 )
     for row, name in enumerate(plot.names):
         axes.text(0.005, row - 0.42, plain(name, LONGEST), transform=axes.get_yaxis_transform(), va="center")

@@ -21,11 +21,12 @@ _MARKERS = {"o": "circle", "s": "square", "^": "up", "D": "diamond", "v": "down"
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot on the page; `legend` is empty where a single line needs none."""
+    """A plot on the page; `legend` is empty where a single line needs none; `note` is shown below."""
 
     title: str
     svg: str
     legend: tuple[tuple[str, Look], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _section(suite: str, runs: Sequence[Numbered], references: Iterable[Publishe
             continue
         legend = tuple((line.label, look) for line, look in zip(plot.lines, looks(plot.lines), strict=True))
         named = legend if len(legend) > 1 else ()
-        pictures.append(Picture(spec.title, drawn(plot, f"plot-{_word(suite)}-{place}"), named))
+        pictures.append(Picture(spec.title, drawn(plot, f"plot-{_word(suite)}-{place}"), named, plot.note))
     return Section(suite, tuple(pictures), tuple(absent), table([one for one in runs if one.run.suite == suite]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deploy.bench.results import Case, Run, Scalar
@@ -79,7 +79,8 @@ class Plot:
 
     spec: Spec
     lines: tuple[Line, ...]
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    note: str = ""
 
 
 SPECS = (
@@ -108,7 +109,9 @@ def plotted(spec: Spec, runs: Sequence[Numbered], references: Iterable[Published
     lines = [line for one in own for line in _lines(spec, one)]
     if not any(line.points for line in lines):
         return None
-    return Plot(spec, (*_told_apart(lines, own), *_reference(spec, theirs)))
+    swept = ", ".join(dict.fromkeys(_swept(one.run) for one in own)) if spec.against else ""
+    note = f"The numbers beside the points: {swept}." if swept else ""
+    return Plot(spec, (*_told_apart(lines, own), *_reference(spec, theirs)), note=note)
 
 
 def _lines(spec: Spec, one: Numbered) -> Iterator[Line]:
@@ -131,7 +134,8 @@ def _point(spec: Spec, case: Case, axis: str) -> Point | None:
         place = _number(case.parameters.get(axis))
         return Point(place, y.median, y.low, y.high) if y and place is not None else None
     x = case.figures.get(spec.against)
-    return Point(x.median, y.median, y.low, y.high, (x.low, x.high), case.name) if x and y else None
+    name = str(case.parameters.get(axis, ""))
+    return Point(x.median, y.median, y.low, y.high, (x.low, x.high), name) if x and y else None
 
 
 def _missing(spec: Spec, cases: Sequence[Case]) -> Iterator[Point]:
