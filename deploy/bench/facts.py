@@ -37,7 +37,7 @@ class Facts:
 
 
 def learn(target: Target, model: str = "") -> Facts:
-    """Ask the server what it is, and once for a few words, which warms it up. Raises BenchError where it cannot be used.
+    """Ask the server what it is, and once for a few words, to warm it up. Raises BenchError where it cannot be used.
 
     The model is the first that it names, unless one is given.
     """

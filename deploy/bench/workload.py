@@ -14,15 +14,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["prose", "code", "random"]
+
+
+def _listed(words: str) -> list[str]:
+    return words.split("|")
+
+
 KINDS: tuple[Kind, ...] = ("prose", "code", "random")
-WHO = "engineer baker captain teacher doctor farmer printer sailor judge painter miller clerk driver nurse".split()
-DOES = "finds repairs carries describes counts paints remembers follows opens measures sells watches".split()
-LIKE = "old small heavy green broken quiet narrow bright wooden empty distant careful slow foreign".split()
-WHAT = "bridge letter engine garden ledger window harbour kettle map clock ladder wagon field lantern".split()
-WHERE = "beside the river|after the long winter|at the edge of town|before anyone else|near the station".split("|")
-LINK = "Later|However|By noon|In the end|Without a word|Two days on|As ever".split("|")
-VERBS = "load merge count filter rank split scale join parse clean".split()
-NOUNS = "rows items nodes edges values users files blocks events totals".split()
+WHO = _listed("engineer|baker|captain|teacher|doctor|farmer|printer|sailor|judge|painter|miller|clerk|driver|nurse")
+DOES = _listed("finds|repairs|carries|describes|counts|paints|remembers|follows|opens|measures|sells|watches")
+LIKE = _listed("old|small|heavy|green|broken|quiet|narrow|bright|wooden|empty|distant|careful|slow|foreign")
+WHAT = _listed("bridge|letter|engine|garden|ledger|window|harbour|kettle|map|clock|ladder|wagon|field|lantern")
+WHERE = _listed("beside the river|after the long winter|at the edge of town|before anyone else|near the station")
+LINK = _listed("Later|However|By noon|In the end|Without a word|Two days on|As ever")
+VERBS = _listed("load|merge|count|filter|rank|split|scale|join|parse|clean")
+NOUNS = _listed("rows|items|nodes|edges|values|users|files|blocks|events|totals")
 TEMPLATE = """def {verb}_{noun}_{number}({noun}, limit={limit}):
     \"\"\"Return the {noun} that {verb} keeps.\"\"\"
     result = []

@@ -26,7 +26,7 @@ COMMANDS = {
     "down": ("cluster", "Stop and remove every rank."),
     "kernels": ("kernels", "Check, show and import kernel tables."),
     "tune": ("tune", "Make kernel tables by measuring, on one GPU or many."),
-    "bench": ("bench", "Measure a server, compare results and make a report of them."),
+    "bench": ("bench", "Measure a server: speed by context, thinking, tool calls."),
     "lab": ("lab", "Four local nodes on which all of this runs."),
 }
 

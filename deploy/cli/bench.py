@@ -1,18 +1,113 @@
-"""`bench`: results against results, and a report of them."""
+"""`bench`: options in, results out; results against results; and a page of them."""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy.cli import options
+
+if TYPE_CHECKING:
+    from deploy.workflow.bench import Place
+
+MOST = 2**31
 PLACE = click.Path(exists=True, path_type=Path)
 
 
 @click.group()
 def bench() -> None:
-    """Measure a server, compare results and make a report of them."""
+    """Measure a server: speed, tool calls, thinking. Compare results and make a page of them."""
+
+
+@bench.command()
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.option("--url", help="An OpenAI-compatible server, such as http://10.0.0.11:30000.")
+@click.option("--nodes", "path", metavar="FILE", help="The cluster whose server is measured.")
+@click.option("--key-env", metavar="NAME", help="With --url: the variable of your shell that holds the API key.")
+@click.option("--model", default="", help="The model to ask for.  [default: the first that the server names]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder for the results: JSON, and CSV beside it.",
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Requests a case.")
+@click.option("--seed", type=click.IntRange(0, MOST), help="The same seed asks with the same texts.  [default: random]")
+@click.option(
+    "--tokens", type=click.IntRange(2), default=256, show_default=True, help="Tokens of an answer that is timed."
+)
+@click.option("--lengths", default="", metavar="N,N,...", help="`context`: prompt tokens.  [default: 512 to 200000]")
+@click.option("--patience", default=300.0, show_default=True, help="Seconds without a byte until a request has failed.")
+@options.as_json
+@options.quiet
+def run(**given: Any) -> None:
+    """Measure a server with one suite or more: context, thinking, toolcall, agentic.
+
+    Tokens are those that the server counts. A failed request is in no median, and makes exit code 6. Ctrl-C keeps the
+    cases that are finished.
+    """
+    from deploy.bench.results import as_json
+    from deploy.bench.table import as_text
+    from deploy.cli.output import result, view
+    from deploy.workflow.bench import Order, judge
+    from deploy.workflow.bench import bench as measured
+
+    order = Order(_known(given["suites"]), given["out"], _wish(given), given["model"])
+    with view(quiet=given["quiet"] or given["as_json"]) as shown, _place(given) as place:
+        runs = result(measured(order, place), shown)
+    if given["as_json"]:
+        click.echo("[" + ",\n".join(as_json(one).strip() for one in runs) + "]")
+    else:
+        click.echo("\n".join(as_text(one) for one in runs), nl=False)
+    judge(runs, order.out)
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    from deploy.bench.suite import SUITES
+
+    for name in names:
+        if name not in SUITES:
+            raise click.UsageError(f"no such suite: {name} (one of {', '.join(SUITES)})")
+    return tuple(dict.fromkeys(names))
+
+
+def _wish(given: dict[str, Any]) -> Any:
+    from deploy.bench.suite import Wish
+
+    try:
+        lengths = tuple(int(word) for word in given["lengths"].split(",") if word)
+    except ValueError:
+        raise click.UsageError(f"--lengths: no list of whole numbers: {given['lengths']}") from None
+    if any(length < 1 for length in lengths):
+        raise click.UsageError("--lengths: every length is 1 or more")
+    seed = secrets.randbelow(MOST) if given["seed"] is None else given["seed"]
+    return Wish(given["repeats"], seed, given["tokens"], tuple(sorted(lengths)))
+
+
+def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:
+    """The server that is meant. Raises ConfigError."""
+    from deploy.bench.client import Target
+    from deploy.workflow.bench import Place, at_nodes
+
+    if bool(given["url"]) == bool(given["path"]):
+        raise click.UsageError("give either --url or --nodes")
+    if given["path"]:
+        if given["key_env"]:
+            raise click.UsageError("--key-env goes with --url: with --nodes, cluster.yaml's api_key names the variable")
+        from deploy.cluster.load import load
+
+        return at_nodes(load(given["path"]), os.environ, given["patience"])
+    name = given["key_env"]
+    if name and not os.environ.get(name):
+        raise click.UsageError(f"--key-env: {name} is not set in your shell")
+    return nullcontext(Place(Target(given["url"], os.environ[name] if name else "", given["patience"])))
 
 
 @bench.command()

@@ -39,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as in uvicorn: a chunk is sent when it is said
     server: Api
 
     def do_GET(self) -> None:

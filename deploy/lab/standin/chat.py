@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from sglang.srt.entrypoints.openai import protocol
 
 from .answer import BETWEEN, THOUGHT, arguments, call, called, content, limited, sentence, spoken, tokens
 from .arguments import Launch
-from .generation import Scheduler
+from .generation import Scheduler, Work
 from .parsers import Pieces, Thinking, chat_request, parser
 from .settings import Settings
 
@@ -34,6 +35,7 @@ class Exchange:
     """One request and its answer."""
 
     def __init__(self, chat: Chat, body: dict[str, Any]) -> None:
+        self.arrived = time.monotonic()
         self.chat, self.body, self.request = chat, body, chat_request(body)
         self.id = uuid.uuid4().hex
         messages = body["messages"]
@@ -41,7 +43,7 @@ class Exchange:
         most = self.request.max_completion_tokens or self.request.max_tokens
         self.prompt_tokens = len(tokens(spoken(messages)))
         self.tokens, self.finish = limited(tokens(self.text()), most, self.request.ignore_eos)
-        self.calls = 0
+        self.calls = self.said = 0
         args, thinks = chat.told.args, chat.thinking(self.request)
         self.pieces = Pieces(args.reasoning_parser, thinks, chat.parser, self.request)
 
@@ -63,15 +65,25 @@ class Exchange:
             return json.dumps([{"name": name, "parameters": given} for name, given in made])
         return "".join(call(name, given, dialect) for name, given in made) if dialect in BETWEEN else ""
 
-    def usage(self) -> Any:
+    def usage(self, said: int) -> Any:
         """What was read and said, in tokens."""
-        said = len(self.tokens)
         total = self.prompt_tokens + said
         return protocol.UsageInfo(prompt_tokens=self.prompt_tokens, completion_tokens=said, total_tokens=total)
 
+    def work(self) -> Work:
+        """The tokens on their way."""
+        return self.chat.scheduler.submit(self.tokens, self.prompt_tokens, arrived=self.arrived)
+
+    def count(self, chunk: str) -> None:
+        """Count the tokens of a chunk as said."""
+        left = len(chunk)
+        while left > 0:
+            left -= len(self.tokens[self.said])
+            self.said += 1
+
     def whole(self) -> dict[str, Any]:
         """The response in one piece."""
-        text = "".join(self.chat.scheduler.submit(self.tokens, self.prompt_tokens))
+        text = "".join(self.work())
         thought, text, calls = self.pieces.whole(text)
         tools = [self.tool_call(index, name, given) for index, name, given in calls]
         message = protocol.ChatMessage(
@@ -82,7 +94,7 @@ class Exchange:
             id=self.id,
             model=self.request.model,
             choices=[choice],
-            usage=self.usage(),
+            usage=self.usage(len(self.tokens)),
             metadata={"weight_version": "default"},
         )
         made: dict[str, Any] = response.model_dump(mode="json")
@@ -91,7 +103,8 @@ class Exchange:
     def stream(self) -> Iterator[str]:
         """The response as server-sent events, one for each thing that a chunk of tokens brings."""
         yield self.event(protocol.DeltaMessage(role="assistant", content=""))
-        for chunk in self.chat.scheduler.submit(self.tokens, self.prompt_tokens):
+        for chunk in self.work():
+            self.count(chunk)
             yield from self.events(chunk, None)
         yield from self.events("", self.finish)
         left = self.pieces.rest()
@@ -99,7 +112,7 @@ class Exchange:
             yield self.event(protocol.DeltaMessage(tool_calls=[self.tool_call(left[0], None, left[1])]))
         yield self.event(protocol.DeltaMessage(), self.reason(self.calls > 0))
         if self.request.stream_options and self.request.stream_options.include_usage:
-            yield self.framed([], self.usage())
+            yield self.framed([], self.usage(len(self.tokens)))
         yield "data: [DONE]\n\n"
 
     def events(self, chunk: str, finish: str | None) -> Iterator[str]:
@@ -118,7 +131,8 @@ class Exchange:
     def event(self, delta: Any, finish: str | None = None) -> str:
         """A change of the message as an event."""
         choice = protocol.ChatCompletionResponseStreamChoice(index=0, delta=delta, finish_reason=finish)
-        return self.framed([choice], None)
+        options = self.request.stream_options
+        return self.framed([choice], self.usage(self.said) if options and options.continuous_usage_stats else None)
 
     def framed(self, choices: list[Any], usage: Any) -> str:
         """An event's text."""

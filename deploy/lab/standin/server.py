@@ -66,7 +66,9 @@ def scheduler(rank: Rank) -> Scheduler:
     told = rank.told
     most = int(told.args.max_running_requests or (48 if told.eagle else 256))
     longest = told.steps + 1 if told.eagle else 1
-    return Scheduler(rank.gang.step, Pace(rank.settings.tokens_per_second, longest, most), rank.log.scheduler)
+    chosen = rank.settings
+    pace = Pace(chosen.tokens_per_second, longest, most, chosen.chunk_tokens, chosen.first_token_seconds)
+    return Scheduler(rank.gang.step, pace, rank.log.scheduler)
 
 
 def obey(rank: Rank, kind: str, code: int, scheduler: Scheduler | None = None) -> None:

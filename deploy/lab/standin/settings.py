@@ -2,6 +2,8 @@
 
 STANDIN_LOAD_SECONDS       from joined to ready, in seconds (3)
 STANDIN_TOKENS_PER_SECOND  of one request (200)
+STANDIN_CHUNK_TOKENS       tokens of each chunk (0: random with EAGLE, else 1)
+STANDIN_FIRST_TOKEN_SECONDS  from a request's arrival to its first chunk (0)
 STANDIN_TEXT               what it answers, in place of its own sentence
 STANDIN_THINK              1: thinks before every answer, also where the request does not ask for it
 STANDIN_PARSER             reads calls with this parser of the tree in place of the flags' own; none: reads no call
@@ -48,6 +50,8 @@ class Settings:
 
     load_seconds: float = 3
     tokens_per_second: float = 200
+    chunk_tokens: int = 0
+    first_token_seconds: float = 0
     text: str = ""
     think: bool = False
     parser: str = ""
@@ -77,6 +81,8 @@ def settings(environ: Mapping[str, str], rank: int) -> Settings:
     return Settings(
         load_seconds=number("LOAD_SECONDS", 3),
         tokens_per_second=number("TOKENS_PER_SECOND", 200),
+        chunk_tokens=int(number("CHUNK_TOKENS", 0)),
+        first_token_seconds=number("FIRST_TOKEN_SECONDS", 0),
         text=environ.get("STANDIN_TEXT", ""),
         think=environ.get("STANDIN_THINK") == "1",
         parser=environ.get("STANDIN_PARSER", ""),

@@ -1,0 +1,37 @@
+"""A run as a table of text; decides nothing."""
+
+from __future__ import annotations
+
+from deploy.bench.metrics import FIGURES
+from deploy.bench.results import Case, Figure, Run
+
+LEFT_OUT = ("chunks", "chunk_gap_s", "completion_tokens", "chunks_as_tokens_per_s", "thought_chars")
+"""Figures that are in the file alone."""
+
+
+def as_text(run: Run) -> str:
+    """A row a case: medians, with the 95 % interval of each; what failed last."""
+    columns = [name for name in FIGURES if name not in LEFT_OUT and any(name in case.figures for case in run.cases)]
+    rows = [["", *columns, ""]]
+    rows += [[case.name, *(_cell(case.figures.get(name)) for name in columns), _failed(case)] for case in run.cases]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([_title(run), *lines, *run.notes]) + "\n"
+
+
+def _title(run: Run) -> str:
+    whole = "" if run.complete else "; not complete"
+    return f"{run.suite}: {run.server.model} by {run.server.engine or 'an unnamed engine'} {run.server.version}{whole}"
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    if figure.low == figure.high:
+        return f"{figure.median:.4g}"
+    return f"{figure.median:.4g} ({figure.low:.4g} to {figure.high:.4g})"
+
+
+def _failed(case: Case) -> str:
+    kinds = [repeat.kind for repeat in case.failed]
+    return f"{len(kinds)} of {len(case.repeats)} failed: {', '.join(dict.fromkeys(kinds))}" if kinds else ""
