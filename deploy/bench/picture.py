@@ -92,8 +92,8 @@ def _over(axes: Any, plot: Plot) -> None:
                 [point.x], [0.03], "x", color=BAD, transform=axes.get_xaxis_transform(), markersize=6, clip_on=False
             )
     _scales(axes, plot)
-    places = sorted({point.x for line in plot.lines for point in (*line.points, *line.failed)})
-    if plot.spec.log[0]:
+    places = sorted({point.x for line in plot.lines for point in (*line.points, *line.failed) if point.x > 0})
+    if plot.spec.log[0] and places:
         shown = _apart(places)
         axes.set_xticks(shown, [compact(place) for place in shown])
         axes.minorticks_off()

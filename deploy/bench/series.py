@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
 
-from deploy.bench.results import Case, Run, Scalar
+from deploy.bench.results import Case, Figure, Run, Scalar
 from deploy.bench.seeds import Published
 
 LABELS = {
@@ -129,13 +130,19 @@ def _lines(spec: Spec, one: Numbered) -> Iterator[Line]:
 
 
 def _point(spec: Spec, case: Case, axis: str) -> Point | None:
-    y = case.figures.get(spec.figure)
+    y = _shown(case, spec.figure)
     if spec.over:
         place = _number(case.parameters.get(axis))
         return Point(place, y.median, y.low, y.high) if y and place is not None else None
-    x = case.figures.get(spec.against)
+    x = _shown(case, spec.against)
     name = str(case.parameters.get(axis, ""))
     return Point(x.median, y.median, y.low, y.high, (x.low, x.high), name) if x and y else None
+
+
+def _shown(case: Case, name: str) -> Figure | None:
+    """The figure, where it can be drawn: a file may hold any number."""
+    figure = case.figures.get(name)
+    return figure if figure and all(map(isfinite, (figure.median, figure.low, figure.high))) else None
 
 
 def _missing(spec: Spec, cases: Sequence[Case]) -> Iterator[Point]:
@@ -153,7 +160,7 @@ def _by_case(spec: Spec, runs: Sequence[Numbered], references: Sequence[Publishe
     for one in runs:
         points, failed = [], []
         for case in one.run.cases:
-            figure = case.figures.get(spec.figure)
+            figure = _shown(case, spec.figure)
             if figure or case.failed:
                 place = names.setdefault(case_name(case), len(names))
                 if figure:
@@ -229,4 +236,6 @@ def case_name(case: Case) -> str:
 
 
 def _number(value: Scalar) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        return None
+    return float(value)
