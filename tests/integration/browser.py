@@ -38,7 +38,9 @@ class Browser:
         """Open a file at a width in CSS pixels, in the scheme `light` or `dark`."""
         self.errors.clear()
         self.requests.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._loaded = False
         self.call("Page.navigate", url=page.resolve().as_uri())
@@ -112,12 +114,16 @@ def browser(folder: Path) -> Iterator[Browser]:
     to_it, writes = os.pipe()
     reads, from_it = os.pipe()
     command = [
-        *("sh", "-c", f'exec "$@" 3<&{to_it} 4>&{from_it}', "browser", need_browser(), "--headless", "--no-sandbox"),
+        *("bash", "-c", f'exec "$@" 3<&{to_it} 4>&{from_it}', "browser", need_browser(), "--headless", "--no-sandbox"),
         *("--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage", "--disable-background-networking"),
         *(f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"),
     ]
     process = subprocess.Popen(
-        command, pass_fds=(to_it, from_it), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        pass_fds=(to_it, from_it),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     os.close(to_it)
     os.close(from_it)
