@@ -107,7 +107,7 @@ def _against(axes: Any, plot: Plot) -> None:
     axes.margins(0.12)
     for number, (line, look) in enumerate(zip(plot.lines, looks(plot.lines), strict=True)):
         _stroke(axes, line.points, look, f"data-{number}")
-        for point in line.points if number == 0 else ():
+        for point in line.points if line.run == plot.lines[0].run else ():
             axes.annotate(
                 plain(point.name, 12), (point.x, point.y), (4, 4), textcoords="offset points", fontsize=8, color=MUTED
             )

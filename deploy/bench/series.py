@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from typing import Literal
 
@@ -49,13 +50,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Points that belong together. `run` is 0 for published figures; `variant` tells lines of one run apart."""
+    """Points that belong together. `run` is 0 for published figures; `variant` tells lines of one run apart; `axis` is the
+    parameter along them."""
 
     label: str
     run: int
     variant: int
     points: tuple[Point, ...] = ()
     failed: tuple[Point, ...] = ()
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ SPECS = (
     Spec("context", "decode_tok_s", "Context against decode speed", over="tokens", log=(True, False)),
     Spec("context", "prefill_tok_s", "Context against prefill speed", over="tokens", log=(True, False)),
     Spec("agentic", "total_s", "Time of each turn", over="turn"),
+    Spec("agentic", "correct", "Right calls of each turn", over="turn"),
     Spec("agentic", "ttft_s", "Time to first token of each turn", over="turn"),
     Spec("eagle", "accept_length", "Accept length by text"),
     Spec("eagle", "decode_tok_s", "Decode speed by text"),
@@ -110,23 +114,27 @@ def plotted(spec: Spec, runs: Sequence[Numbered], references: Iterable[Published
     lines = [line for one in own for line in _lines(spec, one)]
     if not any(line.points for line in lines):
         return None
-    swept = ", ".join(dict.fromkeys(_swept(one.run) for one in own)) if spec.against else ""
-    note = f"The numbers beside the points: {swept}." if swept else ""
+    swept = [line.axis for line in lines if line.axis and spec.against]
+    note = f"The numbers beside the points: {' or '.join(dict.fromkeys(swept))}." if swept else ""
     return Plot(spec, (*_told_apart(lines, own), *_reference(spec, theirs)), note=note)
 
 
 def _lines(spec: Spec, one: Numbered) -> Iterator[Line]:
     """A line for each setting of the parameters that are not on the axis and are not the same everywhere."""
-    axis = spec.over or _swept(one.run)
-    telling = _telling(one.run, axis)
+    telling = _telling(one.run.cases, spec)
     groups: dict[str, list[Case]] = {}
     for case in one.run.cases:
-        if not spec.over or _number(case.parameters.get(axis)) is not None:
+        if not spec.over or _number(case.parameters.get(spec.over)) is not None:
             groups.setdefault(setting(case, telling), []).append(case)
     for variant, (label, cases) in enumerate(groups.items()):
-        cases.sort(key=lambda case: _number(case.parameters.get(axis)) or 0.0)
+        axis = spec.over or _swept(cases)
+        cases.sort(key=partial(_place, axis))
         points = tuple(point for case in cases if (point := _point(spec, case, axis)))
-        yield Line(label, one.number, variant, points, tuple(_missing(spec, cases)))
+        yield Line(label, one.number, variant, points, tuple(_missing(spec, cases)), axis)
+
+
+def _place(axis: str, case: Case) -> float:
+    return _number(case.parameters.get(axis)) or 0.0
 
 
 def _point(spec: Spec, case: Case, axis: str) -> Point | None:
@@ -162,7 +170,7 @@ def _by_case(spec: Spec, runs: Sequence[Numbered], references: Sequence[Publishe
         for case in one.run.cases:
             figure = _shown(case, spec.figure)
             if figure or case.failed:
-                place = names.setdefault(case_name(case), len(names))
+                place = names.setdefault(case_name(case, varying(one.run.cases)), len(names))
                 if figure:
                     points.append(Point(place, figure.median, figure.low, figure.high))
                 if case.failed:
@@ -204,18 +212,23 @@ def _told_apart(lines: Sequence[Line], runs: Sequence[Numbered]) -> Iterator[Lin
         yield replace(line, label=" ".join(part for part in (run, line.label) if part))
 
 
-def _swept(run: Run) -> str:
+def _swept(cases: Sequence[Case]) -> str:
     """The number that differs from case to case: a concurrency or a rate."""
-    numbers = [name for name in _parameters(run.cases) if len(_values(run.cases, name)) > 1]
-    return next((name for name in numbers if all(_number(value) is not None for value in _values(run.cases, name))), "")
+    return next(
+        (name for name in varying(cases) if all(_number(value) is not None for value in _values(cases, name))), ""
+    )
 
 
-def _telling(run: Run, axis: str) -> list[str]:
-    return [name for name in _parameters(run.cases) if name != axis and len(_values(run.cases, name)) > 1]
+def _telling(cases: Sequence[Case], spec: Spec) -> list[str]:
+    """The parameters by which lines differ. Where a figure is the axis, any number is along a line."""
+    names = [name for name in varying(cases) if name != spec.over]
+    return names if spec.over else [name for name in names if not any(map(_number, _values(cases, name)))]
 
 
-def _parameters(cases: Iterable[Case]) -> list[str]:
-    return list(dict.fromkeys(name for case in cases for name in case.parameters))
+def varying(cases: Sequence[Case]) -> list[str]:
+    """The parameters that are not the same everywhere."""
+    names = dict.fromkeys(name for case in cases for name in case.parameters)
+    return [name for name in names if len(_values(cases, name)) > 1]
 
 
 def _values(cases: Iterable[Case], name: str) -> set[Scalar]:
@@ -228,9 +241,9 @@ def setting(case: Case, names: Iterable[str]) -> str:
     return ", ".join(value if isinstance(value, str) else f"{name}={value}" for name, value in told)
 
 
-def case_name(case: Case) -> str:
-    """A case with the parameters that its name does not already have."""
-    told = [name for name, value in case.parameters.items() if str(value) not in case.name]
+def case_name(case: Case, names: Iterable[str]) -> str:
+    """A case with those of these parameters that its name does not already have."""
+    told = [name for name in names if name in case.parameters and str(case.parameters[name]) not in case.name]
     words = setting(case, told)
     return f"{case.name} ({words})" if words else case.name
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deploy.bench.metrics import CHUNKS_AS_TOKENS, FIGURES
-from deploy.bench.results import Figure, Server
+from deploy.bench.results import Figure, Repeat, Server
 from deploy.bench.series import Numbered, setting
 
 ORDER = ("context", "agentic", "eagle", "tables", "thinking", "toolcall", "load", "kernels")
@@ -24,7 +25,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A case of a run; `figures` has a place for each column, None where the case lacks it."""
+    """A case of a run; `figures` has a place for each column, None where the case lacks it; `errors` are those of
+    repeats that failed, and the faults of answers that came whole."""
 
     run: int
     case: str
@@ -126,8 +128,9 @@ def _rank(name: str) -> tuple[int, str]:
 def _rows(one: Numbered, columns: Sequence[Column]) -> Iterator[Row]:
     for case in one.run.cases:
         failed = case.failed
+        noted = Counter(_why(repeat) for repeat in case.repeats if repeat.kind or repeat.error or not repeat.ok)
         figures = tuple(case.figures.get(column.name) for column in columns)
-        errors = tuple(dict.fromkeys(_why(repeat.kind, repeat.error) for repeat in failed))
+        errors = tuple(f"{count} x {why}" if count > 1 else why for why, count in noted.items())
         good = len(case.repeats) - len(failed)
         yield Row(one.number, case.name, setting(case, case.parameters), figures, good, len(failed), errors)
 
@@ -151,7 +154,7 @@ def raw(one: Numbered) -> RawTable:
         RawRow(
             name,
             place,
-            "" if repeat.ok else _why(repeat.kind, repeat.error),
+            _why(repeat) if repeat.kind or not repeat.ok else "",
             tuple(repeat.figures.get(figure) for figure in names),
             len(repeat.chunks),
             repeat.chunks[0] if repeat.chunks else None,
@@ -162,8 +165,9 @@ def raw(one: Numbered) -> RawTable:
     return RawTable(one, names, rows)
 
 
-def _why(kind: str, error: str) -> str:
-    return ": ".join(part for part in (kind, error) if part) or "failed"
+def _why(repeat: Repeat) -> str:
+    """A sound answer may have a fault too: a wrong call is no failed request."""
+    return ": ".join(part for part in (repeat.kind, repeat.error) if part) or "failed"
 
 
 def servers(runs: Iterable[Numbered]) -> tuple[Served, ...]:

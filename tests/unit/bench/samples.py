@@ -72,6 +72,10 @@ def agentic(seed: int) -> Run:
         case(f"turn {turn}", noisy(random, 3, 0.1, total_s=2 + 0.3 * turn, ttft_s=0.3 + 0.05 * turn), turn=turn)
         for turn in range(1, 12)
     ]
+    for turn, one in enumerate(cases, 1):
+        for repeat in one.repeats:
+            repeat.figures["correct"] = float(turn < 9)
+        one.figures["correct"] = Figure("share", float(turn < 9), 0.4 * (turn < 9), 1 - 0.6 * (turn > 8), 3, "higher")
     cases.append(case("turn 12", [], failed="wrong tool: read_file was asked for, list_files came", turn=12))
     return run("agentic", cases)
 
@@ -101,7 +105,12 @@ def thinking(seed: int) -> Run:
     random = Random(seed)
     seconds = {"off": 8.0, "on": 30.0, "preserved": 26.0}
     cases = [
-        case(mode, noisy(random, total_s=total, completion_tokens=20 * total, correct=1.0, spread=0.0), thinking=mode)
+        case(
+            mode,
+            noisy(random, total_s=total, completion_tokens=20 * total, correct=1.0, spread=0.0),
+            thinking=mode,
+            turns=2,
+        )
         for mode, total in seconds.items()
     ]
     return run("thinking", cases)
@@ -112,7 +121,11 @@ def load(seed: int) -> Run:
     for concurrency in (1, 2, 4, 8, 16, 32):
         output = 18 * concurrency / (1 + concurrency / 12)
         truth = {"output_tok_s": output, "ttft_s": 0.4 + concurrency / 20, "tpot_s": concurrency / output}
-        cases.append(case(f"concurrency {concurrency}", noisy(random, 3, **truth), concurrency=concurrency))
+        shape: dict[str, Scalar] = {"sweep": "concurrency", "concurrency": concurrency, "prompt_tokens": 512}
+        cases.append(case(f"{concurrency} at a time", noisy(random, 3, **truth), **shape))
+    for rate in (0.5, 1.0, 2.0):
+        truth = {"output_tok_s": 60 * rate, "ttft_s": 0.4 + 0.2 * rate, "tpot_s": 0.06 + 0.02 * rate}
+        cases.append(case(f"{rate:g} a second", noisy(random, 3, **truth), sweep="rate", rate=rate, prompt_tokens=512))
     return run("load", cases)
 
 

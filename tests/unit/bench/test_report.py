@@ -107,7 +107,7 @@ def test_ids_are_told_apart_and_what_refers_to_them_finds_them(full: str) -> Non
 
 def test_no_colour_of_the_drawing_is_left_in_the_page(full: str) -> None:
     drawings = re.findall(r"<svg xmlns.*?</svg>", full, re.DOTALL)
-    assert len(drawings) == 12
+    assert len(drawings) == 13
     for text in drawings:
         assert not re.search(r"(?:fill|stroke): #", text)
         assert "var(--ink)" in text
