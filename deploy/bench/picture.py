@@ -107,14 +107,22 @@ def _against(axes: Any, plot: Plot) -> None:
     axes.margins(0.12)
     for number, (line, look) in enumerate(zip(plot.lines, looks(plot.lines), strict=True)):
         _stroke(axes, line.points, look, f"data-{number}")
-        for point in line.points if line.run == plot.lines[0].run else ():
-            axes.annotate(
-                plain(point.name, 12), (point.x, point.y), (4, 4), textcoords="offset points", fontsize=8, color=MUTED
-            )
+    _numbers(axes, [point for line in plot.lines if line.run == plot.lines[0].run for point in line.points])
     _scales(axes, plot)
     axes.set_xlim(left=0)
     axes.set_xlabel(LABELS.get(plot.spec.against, plot.spec.against))
     _finish(axes, plot)
+
+
+def _numbers(axes: Any, points: Sequence[Point]) -> None:
+    """The swept number beside each point, as far as there is room."""
+    wide, high = (max((getattr(point, side) for point in points), default=0.0) for side in "xy")
+    placed: list[Point] = []
+    for point in points:
+        if not any(abs(point.x - one.x) < wide / 12 and abs(point.y - one.y) < high / 12 for one in placed):
+            placed.append(point)
+            name, place = plain(point.name, 8), (point.x, point.y)
+            axes.annotate(name, place, (4, 4), textcoords="offset points", fontsize=8, color=MUTED)
 
 
 def _scales(axes: Any, plot: Plot) -> None:

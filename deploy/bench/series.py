@@ -50,8 +50,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Points that belong together. `run` is 0 for published figures; `variant` tells lines of one run apart; `axis` is the
-    parameter along them."""
+    """Points that belong together, along the parameter `axis`.
+
+    `run` is 0 for published figures; `variant` tells lines of one run apart.
+    """
 
     label: str
     run: int
