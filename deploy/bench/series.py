@@ -145,7 +145,8 @@ def _point(spec: Spec, case: Case, axis: str) -> Point | None:
         place = _number(case.parameters.get(axis))
         return Point(place, y.median, y.low, y.high) if y and place is not None else None
     x = _shown(case, spec.against)
-    name = str(case.parameters.get(axis, ""))
+    swept = _number(case.parameters.get(axis))
+    name = "" if swept is None else f"{swept:g}"
     return Point(x.median, y.median, y.low, y.high, (x.low, x.high), name) if x and y else None
 
 
