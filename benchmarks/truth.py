@@ -71,6 +71,7 @@ def truths(size: int) -> dict[str, float]:
         "tokens_per_chunk": size,
         "completion_tokens": TOKENS,
         "accept_length": size,
+        "step_at_zero_s": size / RATE,
     }
 
 
@@ -79,7 +80,11 @@ def rows(size: int, case: Case) -> Iterator[Row]:
     for name, truth in truths(size).items():
         if name in case.figures:
             yield Row(size, case.name, name, truth, case.figures[name].median)
-    yield Row(size, case.name, CHUNKS_AS_TOKENS, RATE, case.figures[CHUNKS_AS_TOKENS].median, wrong=True)
+    if "prefill_tok_s" in case.figures:
+        read = case.figures["prompt_tokens"].median / DELAY
+        yield Row(size, case.name, "prefill_tok_s", read, case.figures["prefill_tok_s"].median)
+    if CHUNKS_AS_TOKENS in case.figures:
+        yield Row(size, case.name, CHUNKS_AS_TOKENS, RATE, case.figures[CHUNKS_AS_TOKENS].median, wrong=True)
 
 
 @contextmanager
@@ -146,9 +151,9 @@ def _theirs(url: str, model: str, messages: list[dict[str, Any]]) -> float:
 
 
 def as_text(found: list[Row], summary: dict[str, Any]) -> str:
-    lines = [f"{'tokens a chunk':>14}  {'case':<18}{'figure':<24}{'truth':>10}{'reported':>10}  error"]
+    lines = [f"{'tokens a chunk':>14}  {'case':<22}{'figure':<24}{'truth':>10}{'reported':>10}  error"]
     for row in found:
-        shown = f"{row.tokens_per_chunk:>14}  {row.case:<18}{row.figure:<24}{row.truth:>10.4g}{row.reported:>10.4g}"
+        shown = f"{row.tokens_per_chunk:>14}  {row.case:<22}{row.figure:<24}{row.truth:>10.4g}{row.reported:>10.4g}"
         off = f"off by a factor of {row.truth / row.reported:.2f}" if row.wrong else f"{100 * row.error:.2f} %"
         lines.append(f"{shown}  {off}")
     return "\n".join([*lines, *(f"{name}: {value}" for name, value in summary.items())])

@@ -95,5 +95,5 @@ def _why(answer: Answer, wanted: int) -> tuple[str, str]:
 
 def said(text: str) -> int | None:
     """The number that an answer ends with, in the form that was asked for; None where there is none."""
-    found = re.findall(r"Answer:\W*(-?\d[\d,]*)", text)
+    found = re.findall(r"Answer:[\s*$]*(-?\d[\d,]*)", text)
     return int(found[-1].replace(",", "")) if found else None
