@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from deploy.bench.inline import plain
+from deploy.bench.plots import Numbered
 from deploy.bench.report import Heading
 from deploy.bench.seeds import MARK, Published, grouped
-from deploy.bench.series import Numbered
 from deploy.bench.summary import Row, Table, failures, number, servers, spread, suites, table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!$&])")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.bench.inline import BAD, GRID, INK, MUTED, PUBLISHED, SERIES, SURFACE, Words, inlined, plain
-from deploy.bench.series import LABELS, PARAMETERS, Line, Plot, Point
+from deploy.bench.plots import LABELS, PARAMETERS, Line, Plot, Point
 from deploy.errors import BenchError, KernelError
 
 MARKERS = ("o", "s", "^", "D", "v")
@@ -99,7 +99,8 @@ def _over(axes: Any, plot: Plot) -> None:
         axes.minorticks_off()
     else:
         axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel(PARAMETERS.get(plot.spec.over, plot.spec.over))
+    axis = plot.spec.over or plot.spec.along
+    axes.set_xlabel(PARAMETERS.get(axis, axis))
     _finish(axes, plot)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from deploy.bench.inline import plain
 from deploy.bench.picture import Look, drawn, looks
+from deploy.bench.plots import SPECS, Numbered
 from deploy.bench.results import Run
 from deploy.bench.seeds import MARK, Group, Published, grouped
-from deploy.bench.series import SPECS, Numbered, plotted
+from deploy.bench.series import plotted
 from deploy.bench.summary import Table, failures, number, raw, servers, spread, suites, table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")

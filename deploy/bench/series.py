@@ -1,110 +1,17 @@
-"""What is plotted: lines and marks out of runs and published figures; draws nothing."""
+"""Lines and marks of plots, out of runs and published figures; draws nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import isfinite
-from typing import Literal
+from statistics import mean, median
 
-from deploy.bench.results import Case, Figure, Run, Scalar
+from deploy.bench.metrics import SHARES, interval, share_interval
+from deploy.bench.plots import Line, Numbered, Plot, Point, Spec
+from deploy.bench.results import Case, Figure, Repeat, Scalar
 from deploy.bench.seeds import Published
-
-LABELS = {
-    "ttft_s": "time to first token, s",
-    "decode_tok_s": "decode, tokens a second",
-    "total_s": "time to the last token, s",
-    "accept_length": "accept length, tokens",
-    "prefill_tok_s": "prefill, tokens a second",
-    "completion_tokens": "tokens of the answer",
-    "correct": "right answers, share",
-    "output_tok_s": "throughput, tokens a second",
-    "tpot_s": "time a token, s",
-}
-"""Figures in words; others are shown by their name."""
-PARAMETERS = {"tokens": "context, tokens"}
-"""What is swept, in words."""
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """A run with the number and the file by which the report names it."""
-
-    number: int
-    name: str
-    run: Run
-
-
-@dataclass(frozen=True)
-class Point:
-    """A median with its interval on each axis that has one; `x` is a place among `Plot.names` where these are given."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    across: tuple[float, float] | None = None
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """Points that belong together, along the parameter `axis`.
-
-    `run` is 0 for published figures; `variant` tells lines of one run apart.
-    """
-
-    label: str
-    run: int
-    variant: int
-    points: tuple[Point, ...] = ()
-    failed: tuple[Point, ...] = ()
-    axis: str = ""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One plot of a suite: a figure over a parameter (`over`), over another figure (`against`), or case by case."""
-
-    suite: str
-    figure: str
-    title: str
-    over: str = ""
-    against: str = ""
-    log: tuple[bool, bool] = (False, False)
-
-    @property
-    def kind(self) -> Literal["over", "against", "cases"]:
-        return "over" if self.over else "against" if self.against else "cases"
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A spec with its data. `names` are the cases of a plot case by case, first at the top."""
-
-    spec: Spec
-    lines: tuple[Line, ...]
-    names: tuple[str, ...] = ()
-    note: str = ""
-
-
-SPECS = (
-    Spec("context", "ttft_s", "Context against time to first token", over="tokens", log=(True, True)),
-    Spec("context", "decode_tok_s", "Context against decode speed", over="tokens", log=(True, False)),
-    Spec("context", "prefill_tok_s", "Context against prefill speed", over="tokens", log=(True, False)),
-    Spec("agentic", "total_s", "Time of each turn", over="turn"),
-    Spec("agentic", "correct", "Right calls of each turn", over="turn"),
-    Spec("agentic", "ttft_s", "Time to first token of each turn", over="turn"),
-    Spec("eagle", "accept_length", "Accept length by text"),
-    Spec("eagle", "decode_tok_s", "Decode speed by text"),
-    Spec("tables", "decode_tok_s", "Kernel tables and EAGLE"),
-    Spec("thinking", "total_s", "Time by way of thinking"),
-    Spec("thinking", "completion_tokens", "Tokens by way of thinking"),
-    Spec("thinking", "correct", "Right answers by way of thinking"),
-    Spec("load", "ttft_s", "Throughput against time to first token", against="output_tok_s"),
-    Spec("load", "tpot_s", "Throughput against time a token", against="output_tok_s"),
-)
 
 
 def plotted(spec: Spec, runs: Sequence[Numbered], references: Iterable[Published]) -> Plot | None:
@@ -113,7 +20,7 @@ def plotted(spec: Spec, runs: Sequence[Numbered], references: Iterable[Published
     theirs = [one for one in references if (one.suite, one.figure) == (spec.suite, spec.figure)]
     if spec.kind == "cases":
         return _by_case(spec, own, theirs)
-    lines = [line for one in own for line in _lines(spec, one)]
+    lines = [line for one in own for line in (_turns(spec, one) if spec.along else _lines(spec, one))]
     if not any(line.points for line in lines):
         return None
     swept = [line.axis for line in lines if line.axis and spec.against]
@@ -133,6 +40,38 @@ def _lines(spec: Spec, one: Numbered) -> Iterator[Line]:
         cases.sort(key=partial(_place, axis))
         points = tuple(point for case in cases if (point := _point(spec, case, axis)))
         yield Line(label, one.number, variant, points, tuple(_missing(spec, cases)), axis)
+
+
+def _turns(spec: Spec, one: Numbered) -> Iterator[Line]:
+    """A point for each number that repeats have; a cross where one failed or had a fault."""
+    numbered = [
+        (_turn(spec, repeat, at), repeat) for case in one.run.cases for at, repeat in enumerate(case.repeats, 1)
+    ]
+    points, failed = [], []
+    for number in sorted({number for number, _ in numbered}):
+        repeats = [repeat for other, repeat in numbered if other == number]
+        values = [repeat.figures[spec.figure] for repeat in repeats if repeat.ok and spec.figure in repeat.figures]
+        if values and all(map(isfinite, values)):
+            points.append(Point(number, *_middle(spec.figure, values)))
+        failed += [Point(number, 0, 0, 0, name=repeat.error or repeat.kind) for repeat in repeats if _faulty(repeat)][
+            :1
+        ]
+    yield Line("", one.number, 0, tuple(points), tuple(failed), spec.along)
+
+
+def _turn(spec: Spec, repeat: Repeat, place: int) -> float:
+    """A repeat that failed has no figures: its place tells."""
+    return _number(repeat.figures.get(spec.along)) or float(place)
+
+
+def _middle(name: str, values: list[float]) -> tuple[float, float, float]:
+    if name in SHARES:
+        return mean(values), *share_interval(sum(values), len(values))
+    return median(values), *interval(values)
+
+
+def _faulty(repeat: Repeat) -> bool:
+    return not repeat.ok or bool(repeat.kind)
 
 
 def _place(axis: str, case: Case) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deploy.bench.metrics import CHUNKS_AS_TOKENS, FIGURES
+from deploy.bench.plots import Numbered
 from deploy.bench.results import Figure, Repeat, Server
-from deploy.bench.series import Numbered, setting
+from deploy.bench.series import setting
 
 ORDER = ("context", "agentic", "eagle", "tables", "thinking", "toolcall", "load", "kernels")
 WRONG = {CHUNKS_AS_TOKENS: "wrong on purpose: chunks counted as tokens, as others did"}

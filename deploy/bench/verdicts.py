@@ -85,8 +85,7 @@ def _end(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield (
         f"{len(judged)} figures compared; told is what differs by more than {100 * comparison.rule.threshold:g} % and "
-        f"whose 95 % interval is apart from no difference. By noise alone about one in 30 is apart, of three repeats one in "
-        f"14."
+        "whose 95 % interval is apart from no difference. By noise alone one in 30 is, of three repeats one in 14."
     )
     if few:
         yield f"{few} figures have no verdict: it takes {LEAST} repeats on each side."

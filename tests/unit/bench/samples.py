@@ -11,7 +11,8 @@ KINDS: dict[str, tuple[str, Better]] = {
     "decode_tok_s": ("tok/s", "higher"),
     "total_s": ("s", "lower"),
     "accept_length": ("tokens", "higher"),
-    "correct": ("", "higher"),
+    "correct": ("share", "higher"),
+    "turn": ("number", "neither"),
     "output_tok_s": ("tok/s", "higher"),
     "tpot_s": ("s", "lower"),
     "completion_tokens": ("tokens", "neither"),
@@ -67,16 +68,17 @@ def context(seed: int, speed: float = 1.0) -> Run:
 
 
 def agentic(seed: int) -> Run:
-    random = Random(seed)
-    cases = [
-        case(f"turn {turn}", noisy(random, 3, 0.1, total_s=2 + 0.3 * turn, ttft_s=0.3 + 0.05 * turn), turn=turn)
-        for turn in range(1, 12)
-    ]
-    for turn, one in enumerate(cases, 1):
-        for repeat in one.repeats:
-            repeat.figures["correct"] = float(turn < 9)
-        one.figures["correct"] = Figure("share", float(turn < 9), 0.4 * (turn < 9), 1 - 0.6 * (turn > 8), 3, "higher")
-    cases.append(case("turn 12", [], failed="wrong tool: read_file was asked for, list_files came", turn=12))
+    """Three conversations of twelve turns; the third calls a wrong tool in the ninth, and is then cut off."""
+    random, cases = Random(seed), []
+    for number in (1, 2, 3):
+        rows = [
+            noisy(random, 1, 0.1, total_s=2 + 0.3 * turn, ttft_s=0.3 + 0.05 * turn)[0] | {"turn": turn, "correct": 1.0}
+            for turn in range(1, 13)
+        ]
+        cases.append(case(f"conversation {number}", rows if number < 3 else rows[:9], conversation=number, turns=12))
+    wrong = "read_file was asked for, list_directory came"
+    cases[2].repeats[8] = Repeat(True, wrong, "wrong tool", figures=cases[2].repeats[8].figures | {"correct": 0.0})
+    cases[2].repeats.append(Repeat(False, "the connection was cut", "cut"))
     return run("agentic", cases)
 
 

@@ -13,10 +13,11 @@ from markupsafe import escape
 from deploy.bench.gather import gathered
 from deploy.bench.inline import plain
 from deploy.bench.markdown import escaped, markdown
+from deploy.bench.plots import SPECS, Numbered, Plot
 from deploy.bench.report import Heading, numbered, page
 from deploy.bench.results import Case, Figure, Repeat, Run, as_json
 from deploy.bench.seeds import MARK, published
-from deploy.bench.series import SPECS, Numbered, Plot, plotted
+from deploy.bench.series import plotted
 from deploy.errors import BenchError
 from tests.unit.bench.samples import CRASH, agentic, all_suites, case, context, noisy, run, tables
 
@@ -158,11 +159,15 @@ def test_cold_and_warm_are_lines_of_their_own_in_every_run() -> None:
     assert [len(line.failed) for line in first.lines] == [1, 0, 1, 0, 0]
 
 
-def test_a_turn_that_failed_is_a_mark_without_a_value() -> None:
-    turns = plots([agentic(1)])[0]
-    assert [point.x for point in turns.lines[0].points] == list(range(1, 12))
-    assert [(point.x, point.name) for point in turns.lines[0].failed] == [
-        (12, "wrong tool: read_file was asked for, list_files came")
+def test_turns_of_all_conversations_are_put_together_and_where_they_break_is_marked() -> None:
+    times, right, _ = plots([agentic(1)])
+    (line,) = times.lines
+    assert [point.x for point in line.points] == list(range(1, 13))
+    assert all(point.low < point.y < point.high for point in line.points)
+    assert [point.y for point in right.lines[0].points] == pytest.approx([1] * 8 + [2 / 3] + [1] * 3)
+    assert [(point.x, point.name) for point in line.failed] == [
+        (9, "read_file was asked for, list_directory came"),
+        (10, "the connection was cut"),
     ]
 
 
