@@ -111,6 +111,7 @@ def _against(axes: Any, plot: Plot) -> None:
     _numbers(axes, [point for line in plot.lines if line.run == plot.lines[0].run for point in line.points])
     _scales(axes, plot)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(_shown)
     axes.set_xlabel(LABELS.get(plot.spec.against, plot.spec.against))
     _finish(axes, plot)
 
@@ -132,10 +133,10 @@ def _scales(axes: Any, plot: Plot) -> None:
     if plot.spec.log[1]:
         axes.set_yscale("log")
         axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
-        axes.yaxis.set_major_formatter(_shown)
         axes.yaxis.set_minor_formatter("")
     else:
         axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_shown)
 
 
 def _finish(axes: Any, plot: Plot) -> None:
@@ -190,6 +191,7 @@ def _cases(axes: Any, plot: Plot) -> None:
         axes.text(0.005, row - 0.42, plain(name, LONGEST), transform=axes.get_yaxis_transform(), va="center")
     axes.set(ylim=(len(plot.names) - 0.5, -0.75), yticks=[], xlabel=LABELS.get(plot.spec.figure, plot.spec.figure))
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(_shown)
     axes.margins(x=0.05)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -218,4 +220,6 @@ def compact(value: float) -> str:
 
 
 def _shown(value: float, _: int) -> str:
+    if abs(value) >= 10_000:
+        return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k"
     return f"{value:,g}"

@@ -150,6 +150,8 @@ def _reference_by_case(references: Sequence[Published], names: dict[str, int]) -
 
 def _told_apart(lines: Sequence[Line], runs: Sequence[Numbered]) -> Iterator[Line]:
     for line in lines:
+        if not line.points and not line.failed:
+            continue
         run = f"run {line.run}" if len(runs) > 1 or not line.label else ""
         yield replace(line, label=" ".join(part for part in (run, line.label) if part))
 
