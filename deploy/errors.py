@@ -47,9 +47,15 @@ class NotReadyError(DeployError):
 
 
 class BenchError(DeployError):
-    """A measurement failed, a result could not be read, or one is worse than another."""
+    """A measurement failed, or a result could not be read."""
 
     exit_code = 6
+
+
+class RegressionError(BenchError):
+    """A result is worse than the one that it was compared with."""
+
+    exit_code = 11
 
 
 class KernelError(DeployError):

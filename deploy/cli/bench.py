@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli import options
+from deploy.cli.results import compare, report
 
 if TYPE_CHECKING:
     from deploy.workflow.bench import Place
@@ -20,7 +21,11 @@ MOST = 2**31
 
 @click.group()
 def bench() -> None:
-    """Measure a server: speed, tool calls, thinking."""
+    """Measure a server: speed, tool calls, thinking. Compare results and make a page of them."""
+
+
+bench.add_command(compare)
+bench.add_command(report)
 
 
 @bench.command()

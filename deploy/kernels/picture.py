@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import StringIO
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,10 +62,25 @@ def saved(figure: Any, output: Path) -> None:
         plotting(output).close(figure)
 
 
+def svg(figure: Any) -> str:
+    """A figure as the text of an SVG, the same for the same one; lets go of it."""
+    text = StringIO()
+    try:
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    finally:
+        pyplot().close(figure)
+    return text.getvalue()
+
+
 def plotting(output: Path) -> Any:
     """Matplotlib's plotting, for a file of such a name. Raises KernelError."""
     if output.suffix not in FORMATS:
         raise KernelError(f"{output}: is no picture that can be made", f"end it in {' or '.join(FORMATS)}")
+    return pyplot()
+
+
+def pyplot() -> Any:
+    """Matplotlib's plotting, set up for files. Raises KernelError where it is not installed."""
     try:
         import matplotlib
     except ImportError:

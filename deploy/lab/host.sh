@@ -49,6 +49,19 @@ missing_packages() {
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
   [ "${1:-}" != --tests ] || has sshd || echo openssh-server
   [ "${1:-}" != --tests ] || has systemd-analyze || echo systemd
+  [ "${1:-}" != --tests ] || missing_browser
+}
+
+# The report's test looks at it in a browser. Ubuntu has none as a package: there the test is skipped, and says so.
+missing_browser() {
+  for browser in chromium-headless-shell chromium chromium-browser google-chrome; do
+    if has "$browser"; then return; fi
+  done
+  for browser in chromium-headless-shell chromium; do
+    # A package that only leads to a snap does not count.
+    if apt-cache policy "$browser" 2>/dev/null | grep -q 'Candidate: [1-9]' &&
+      ! apt-cache show "$browser" 2>/dev/null | grep -qi snap; then echo "$browser fonts-dejavu-core"; return; fi
+  done
 }
 
 install_missing() {
