@@ -21,6 +21,9 @@ SUITES = {
     "thinking": "Thinking off, on and preserved: time, tokens and right answers.",
     "toolcall": "A validation set of tool calls, streamed and whole.",
     "agentic": "Conversations of many turns with tools, a growing context and a large file.",
+    "load": "Sweeps of concurrency and request rate, by SGLang's own bench_serving.",
+    "eagle": "Speculation on against off, on prose, code and random words; with --nodes both by launches.",
+    "tables": "Kernel tables against SGLang's default, without and with speculation, by launches; with --nodes.",
 }
 """What `bench run` knows, with a line on each; the module of that name in `suites` has `run(setting)`."""
 Message = dict[str, Any]
@@ -45,6 +48,19 @@ class Meter:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What `load` sweeps: requests at a time, and requests a second. `requests`: of each run, 0 for four rounds.
+
+    `tokenizer`: a folder or a hub name, empty for the model's own.
+    """
+
+    concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    rates: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    requests: int = 0
+    tokenizer: str = ""
+
+
+@dataclass(frozen=True)
 class Wish:
     """What a user may ask of a run. `tokens`: completion tokens of a request where a suite measures speed."""
 
@@ -52,6 +68,7 @@ class Wish:
     seed: int = 0
     tokens: int = 256
     lengths: tuple[int, ...] = ()
+    sweep: Sweep = field(default_factory=Sweep)
 
 
 @dataclass(frozen=True)
