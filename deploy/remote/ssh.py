@@ -102,10 +102,10 @@ class Session:
 
 
 class Tunnel:
-    """A channel with what `http.client` asks of a socket; paramiko's own files cannot peek."""
+    """A channel with what is asked of a socket, also by `http.client`; paramiko's own files cannot peek."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
-        self.sendall, self.close, self._channel = channel.sendall, channel.close, channel
+        self.sendall, self.recv, self.close, self._channel = channel.sendall, channel.recv, channel.close, channel
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
         return io.BufferedReader(_Reader(self._channel))
