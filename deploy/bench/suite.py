@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from deploy.bench.facts import Facts
 from deploy.bench.metrics import figures, summary
 from deploy.bench.reading import Answer, read_stream, read_whole
 from deploy.bench.results import Case, Repeat, Scalar
+from deploy.bench.stage import Fallen, Stage
 from deploy.bench.workload import Kind, Scale, text
 from deploy.event import Event, Note, Progress
 
@@ -73,12 +74,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Setting:
-    """Whom a suite asks, what is known of it, and what is wished."""
+    """Whom a suite asks, what is known of it, and what is wished. `stage`: where servers can be launched, or None."""
 
     target: Target
     facts: Facts
     wish: Wish
     meter: Meter = field(default_factory=Meter)
+    stage: Stage | None = None
 
     def stream(self, messages: list[Message], **more: Any) -> Answer:
         """One streamed chat answer."""
@@ -99,6 +101,10 @@ class Setting:
         extra = more.pop("extra", {})
         extra = extra if self.facts.extras else {}
         return {"model": self.facts.server.model, "messages": messages, "temperature": 0, **more, **extra}
+
+
+Suite = Callable[[Setting], Generator[Event | Case, None, None]]
+"""A suite is run by taking its events and cases one by one; it may be closed at any of them."""
 
 
 @dataclass
@@ -153,6 +159,26 @@ def measured(plan: Plan, steps: Steps) -> Iterator[Event | Case]:
     yield Case(plan.name, plan.parameters, summary(repeats), repeats)
 
 
+def spoken(setting: Setting, said: str) -> Answer:
+    """An answer of a fixed number of tokens, wherever the model would have ended, and without a thought."""
+    extra = {"ignore_eos": True, "chat_template_kwargs": {"enable_thinking": False}}
+    return setting.stream([{"role": "user", "content": said}], max_tokens=setting.wish.tokens, extra=extra)
+
+
+def outcome(name: str, parameters: dict[str, Scalar], figures: Mapping[str, float]) -> Case:
+    """A case that happened once, and is no request."""
+    repeats = [Repeat(True, figures=dict(figures))]
+    return Case(name, parameters, summary(repeats), repeats)
+
+
+def fell(name: str, parameters: dict[str, Scalar], fallen: Fallen, case: Case | None = None) -> Case:
+    """A server that fell, as a result and no failure. `case`: what was asked of it, whose good answers are kept."""
+    good = [repeat for repeat in case.repeats if repeat.ok] if case else []
+    repeats = [*good, Repeat(True, figures={"served": 0.0})]
+    why: dict[str, Scalar] = {"cause": fallen.kind, "rank": fallen.rank, "said": fallen.text}
+    return Case(name, parameters | why, summary(repeats), repeats)
+
+
 def calibrated(setting: Setting, kind: Kind) -> Scale:
     """How many characters a token of this kind of text has, by the server's own count; the default where it fails."""
     found = []
@@ -163,9 +189,9 @@ def calibrated(setting: Setting, kind: Kind) -> Scale:
     return Scale.between(found[0], found[1])
 
 
-def runner(name: str) -> Callable[[Setting], Iterator[Event | Case]]:
+def runner(name: str) -> Suite:
     """The suite of this name. Raises KeyError for one that is not known."""
     if name not in SUITES:
         raise KeyError(name)
-    found: Callable[[Setting], Iterator[Event | Case]] = importlib.import_module(f"deploy.bench.suites.{name}").run
+    found: Suite = importlib.import_module(f"deploy.bench.suites.{name}").run
     return found
