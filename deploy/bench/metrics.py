@@ -39,8 +39,13 @@ FIGURES: dict[str, tuple[str, Better]] = {
     "b_over_a": ("ratio", "lower"),
     CHUNKS_AS_TOKENS: ("chunks/s, wrongly called tok/s", "neither"),
     "thought_chars": ("characters", "neither"),
+    "turn": ("number", "neither"),
     "turns": ("turns", "higher"),
+    "reply_s": ("s", "lower"),
     "correct": ("share", "higher"),
+    "step_at_zero_s": ("s", "lower"),
+    "step_per_1k_tokens_s": ("s", "lower"),
+    "bandwidth_efficiency": ("share", "higher"),
 }
 """Unit of every figure, and which way is better."""
 SHARES = ("correct", "served")
@@ -48,6 +53,8 @@ SHARES = ("correct", "served")
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t at 97.5 %, by the number of values."""
 Z = 1.96
+LEAST_DECODED = 16
+"""Tokens after the first chunk from which a speed is told: a parser that holds a call back sends it all at its end."""
 MEDIAN_TO_MEAN = 1.2533
 """Standard error of the median by that of the mean, for many normal values: for few it is a little less."""
 
@@ -62,7 +69,6 @@ def figures(answer: Answer) -> dict[str, float]:
     if answer.times:
         first = answer.times[0]
         found |= {"ttft_s": first, "chunks": len(answer.times), "tokens_per_chunk": tokens / len(answer.times)}
-        found["prefill_tok_s"] = (answer.prompt_tokens - (answer.cached_tokens or 0)) / first
     return found | _decoding(answer)
 
 
@@ -75,8 +81,8 @@ def _decoding(answer: Answer) -> dict[str, float]:
         return {}
     before = answer.completion_tokens / count if answer.first_tokens is None else answer.first_tokens
     gaps = [after - earlier for earlier, after in zip(answer.times, answer.times[1:], strict=False)]
-    return {
-        "decode_tok_s": (answer.completion_tokens - before) / seconds,
+    decoded = answer.completion_tokens - before
+    return ({"decode_tok_s": decoded / seconds} if decoded >= LEAST_DECODED else {}) | {
         "chunk_gap_s": median(gaps),
         CHUNKS_AS_TOKENS: (count - 1) / seconds,
     }
@@ -104,7 +110,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         return ordered[0], ordered[0]
     if n in STUDENT:
         half = STUDENT[n] * MEDIAN_TO_MEAN * stdev(ordered) / sqrt(n)
-        return median(ordered) - half, median(ordered) + half
+        return max(0.0, median(ordered) - half), median(ordered) + half  # no figure is below zero
     below = _rank(n)
     return ordered[below], ordered[-1 - below]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.bench.client import CHAT, Raw, Target, request
 from deploy.bench.facts import Facts
+from deploy.bench.fit import Roofline
 from deploy.bench.metrics import figures, summary
 from deploy.bench.reading import Answer, read_stream, read_whole
 from deploy.bench.results import Case, Repeat, Scalar
@@ -63,12 +64,16 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user may ask of a run. `tokens`: completion tokens of a request where a suite measures speed."""
+    """What a user may ask of a run. `tokens`: completion tokens of a request where a suite measures speed.
+
+    `lengths` and `roofline` are for the suite `context`: prompt tokens, and what bandwidth is held against.
+    """
 
     repeats: int = 5
     seed: int = 0
     tokens: int = 256
     lengths: tuple[int, ...] = ()
+    roofline: Roofline | None = None
     sweep: Sweep = field(default_factory=Sweep)
 
 

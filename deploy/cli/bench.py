@@ -42,6 +42,11 @@ def bench() -> None:
     "--tokens", type=click.IntRange(2), default=256, show_default=True, help="Tokens of an answer that is timed."
 )
 @click.option("--lengths", default="", metavar="N,N,...", help="`context`: prompt tokens.  [default: 512 to 200000]")
+@click.option(
+    "--roofline",
+    metavar="GB,KB,GB/S",
+    help="`context`: GB of weights and KB of a token's keys and values that a GPU reads in a step, and its bandwidth.",
+)
 @click.option("--patience", default=300.0, show_default=True, help="Seconds without a byte until a request has failed.")
 @options.as_json
 @options.quiet
@@ -79,14 +84,27 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
 def _wish(given: dict[str, Any]) -> Any:
     from deploy.bench.suite import Wish
 
-    try:
-        lengths = tuple(int(word) for word in given["lengths"].split(",") if word)
-    except ValueError:
-        raise click.UsageError(f"--lengths: no list of whole numbers: {given['lengths']}") from None
-    if any(length < 1 for length in lengths):
-        raise click.UsageError("--lengths: every length is 1 or more")
+    lengths = tuple(sorted(map(int, _numbers("--lengths", given["lengths"]))))
     seed = secrets.randbelow(MOST) if given["seed"] is None else given["seed"]
-    return Wish(given["repeats"], seed, given["tokens"], tuple(sorted(lengths)))
+    roofline = None
+    if given["roofline"]:
+        from deploy.bench.fit import Roofline
+
+        numbers = _numbers("--roofline", given["roofline"])
+        if len(numbers) != 3:
+            raise click.UsageError("--roofline: give three numbers: GB of weights, KB a token, GB/s")
+        roofline = Roofline(numbers[0] * 1e9, numbers[1] * 1e3, numbers[2] * 1e9)
+    return Wish(given["repeats"], seed, given["tokens"], lengths, roofline)
+
+
+def _numbers(option: str, words: str) -> list[float]:
+    try:
+        found = [float(word) for word in words.split(",") if word]
+    except ValueError:
+        raise click.UsageError(f"{option}: no list of numbers: {words}") from None
+    if any(number <= 0 for number in found):
+        raise click.UsageError(f"{option}: every number is above 0")
+    return found
 
 
 def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:

@@ -1,4 +1,7 @@
-"""Context length against time to first token and speed of decoding; cold and warm prefixes are cases of their own."""
+"""Context length against time to first token and speed of decoding; cold and warm prefixes are cases of their own.
+
+The last case is the line that the time of a step follows over all lengths.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from deploy.bench.facts import accept_length, flush
+from deploy.bench.fit import fitted
 from deploy.bench.reading import Answer
 from deploy.bench.results import Case, Repeat
 from deploy.bench.suite import Message, Plan, Setting, Steps, calibrated, measured, repeat_of
@@ -13,6 +17,7 @@ from deploy.bench.workload import Scale, text
 from deploy.event import Event, Note
 
 LENGTHS = (512, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 200_000)
+FIT = "fit over all lengths"
 MARGIN = 96
 """Tokens that are kept free below the context's limit: a text's length is known to about a hundredth."""
 TASK = "Go on with this text in the same manner, as long as you can."
@@ -22,19 +27,37 @@ def run(setting: Setting) -> Iterator[Event | Case]:
     """A cold and a warm case for each length that fits."""
     scale = calibrated(setting, "prose")
     wanted, fitting = setting.wish.lengths or LENGTHS, lengths(setting)
-    if len(fitting) < len(wanted):
+    if fitting[-1] < max(wanted):
         yield Note(
             f"the server's context holds {setting.facts.limit} tokens: {fitting[-1]} are the most that are asked"
         )
     if not setting.facts.flushes:
         yield Note("the server offers no flush: a seed that was used before may find its prefixes warm", "warning")
     steps = Steps("context", 2 * len(fitting) * setting.wish.repeats)
+    found: list[Case] = []
     for tokens in fitting:
         for prefix, asks in (("cold", cold), ("warm", warm)):
             plan = Plan(
                 f"{tokens} tokens, {prefix}", {"tokens": tokens, "prefix": prefix}, asks(setting, scale, tokens)
             )
-            yield from measured(plan, steps)
+            for item in measured(plan, steps):
+                found += [item] if isinstance(item, Case) else []
+                yield item
+    figures = fitted(step_times(found), setting.wish.seed, setting.wish.roofline)
+    if figures:
+        yield Case(FIT, {}, figures)
+
+
+def step_times(cases: list[Case]) -> dict[float, list[float]]:
+    """Seconds of a decoding step by length of the context, halfway through the answer; cold and warm alike."""
+    points: dict[float, list[float]] = {}
+    for case in cases:
+        for repeat in case.repeats:
+            one = repeat.figures
+            if repeat.ok and "decode_tok_s" in one:
+                length = case.figures["prompt_tokens"].median + case.figures["completion_tokens"].median / 2
+                points.setdefault(length, []).append(one["tokens_per_chunk"] / one["decode_tok_s"])
+    return points
 
 
 def lengths(setting: Setting) -> tuple[int, ...]:
@@ -56,8 +79,11 @@ def cold(setting: Setting, scale: Scale, tokens: int) -> Iterator[Callable[[], R
 def _ask_cold(setting: Setting, told: list[Message]) -> Repeat:
     flushed = setting.facts.flushes and flush(setting.target)
     answer = _asked(setting, told)
-    found = accept_length(setting.target) if flushed and not answer.failure else None
-    return repeat_of(answer, **({"accept_length": found} if found else {}))
+    if answer.failure or not answer.times:
+        return repeat_of(answer)
+    more = {"prefill_tok_s": (answer.prompt_tokens - (answer.cached_tokens or 0)) / answer.times[0]}
+    found = accept_length(setting.target) if flushed else None
+    return repeat_of(answer, **more, **({"accept_length": found} if found else {}))
 
 
 def warm(setting: Setting, scale: Scale, tokens: int) -> Iterator[Callable[[], Repeat]]:
