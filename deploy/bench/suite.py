@@ -25,6 +25,7 @@ SUITES = {
     "agentic": "Conversations of many turns with tools, a growing context and a large file.",
     "load": "Sweeps of concurrency and request rate, by SGLang's own bench_serving.",
     "eagle": "Speculation on against off, on prose, code and random words; with --nodes both by launches.",
+    "kernels": "Kernel table against kernel table on this machine's GPU, without a server.",
     "tables": "Kernel tables against SGLang's default, without and with speculation, by launches; with --nodes.",
 }
 """What `bench run` knows, with a line on each; the module of that name in `suites` has `run(setting)`."""

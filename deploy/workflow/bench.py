@@ -13,9 +13,9 @@ from pathlib import Path
 
 from deploy.bench.client import Target, request
 from deploy.bench.facts import Facts, learn
-from deploy.bench.results import Case, Client, Run, as_csv, as_json
+from deploy.bench.results import Case, Client, Run, Server, as_csv, as_json
 from deploy.bench.stage import Aside
-from deploy.bench.suite import Setting, Wish, runner
+from deploy.bench.suite import Setting, Suite, Wish, runner
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
 from deploy.errors import BenchError
@@ -28,6 +28,8 @@ from deploy.workflow.probe import look as look_at_use
 from deploy.workflow.ready import endpoint
 from deploy.workflow.stage import Stage, as_it_was
 
+NOWHERE = "http://nowhere.invalid"
+"""For suites that ask no server."""
 KNOCK = 3.0
 """Seconds that a node's port has to answer in before the way through SSH is taken."""
 
@@ -45,12 +47,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Order:
-    """What to measure and where to keep it. `model`: the name to ask for, or empty for the server's first."""
+    """What to measure and where to keep it. `model`: the name to ask for, or empty for the server's first.
+
+    `own`: suites that are not in deploy.bench; they ask no server.
+    """
 
     suites: tuple[str, ...]
     out: Path
     wish: Wish
     model: str = ""
+    own: Mapping[str, Suite] = field(default_factory=dict)
 
 
 @dataclass
@@ -116,14 +122,18 @@ def bench(order: Order, place: Place) -> Generator[Event, None, list[Run]]:
 
     Where a suite launched other servers, the first one is brought back, whatever happened.
     """
-    facts = learn(place.target, order.model)
-    server = replace(facts.server, image=place.image, tables=list(place.tables))
-    yield Note(f"{server.url}: {server.model} by {server.engine or 'an unnamed engine'} {server.version}".rstrip())
+    facts = Facts(Server(""))
+    if set(order.suites) - set(order.own):
+        facts = learn(place.target, order.model)
+        facts = replace(facts, server=replace(facts.server, image=place.image, tables=list(place.tables)))
+        server = facts.server
+        yield Note(f"{server.url}: {server.model} by {server.engine or 'an unnamed engine'} {server.version}".rstrip())
     order.out.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     for suite in order.suites:
-        record = _record(suite, order, place, replace(facts, server=server))
-        runs.append((yield from as_it_was(_measured(record), place.stage)))
+        record = _record(suite, order, place, facts)
+        measured = _measured(record, order.own.get(suite) or runner(suite))
+        runs.append((yield from as_it_was(measured, place.stage)))
         if not runs[-1].complete:
             break
     return runs
@@ -133,18 +143,18 @@ def _record(suite: str, order: Order, place: Place, facts: Facts) -> Record:
     now = datetime.now(UTC)
     setting = Setting(place.target, facts, order.wish, stage=place.stage)
     notes = list(place.notes)
-    if not facts.counts:
+    if not facts.counts and suite not in order.own:
         notes.append("the server counts tokens at the end only: the first chunk is taken for one of the mean size")
     began = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     run = Run(suite, began, 0.0, order.wish.seed, False, facts.server, Client(), notes)
     return Record(run, order.out / f"{suite}-{now:%Y%m%dT%H%M%S}.json", setting)
 
 
-def _measured(record: Record) -> Generator[Event, None, Run]:
+def _measured(record: Record, run: Suite) -> Generator[Event, None, Run]:
     """One suite to its end, or to where the server no longer lets itself be connected to."""
     suite, lost = record.run.suite, False
     try:
-        with closing(runner(suite)(record.setting)) as items:
+        with closing(run(record.setting)) as items:
             for item in items:
                 if not isinstance(item, Case):
                     if isinstance(item, Note) and not _passing(item):

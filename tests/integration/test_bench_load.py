@@ -56,14 +56,14 @@ def cases(url: str, tokenizer: Path, setting: Setting | None = None) -> list[Cas
     """One case of two requests at a time, run once."""
     sweep = Sweep((2,), (), 4, str(tokenizer))
     target = Target(url, patience=5)
-    made = setting or Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), sweep))
+    made = setting or Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), sweep=sweep))
     return [item for item in runner("load")(made) if isinstance(item, Case)]
 
 
 def test_its_figures_become_a_case_and_a_lost_server_a_failure(rank: Rank, tokenizer: Path) -> None:
     url = f"http://127.0.0.1:{rank.launch.port}"
     target = Target(url, patience=5)
-    setting = Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), Sweep((2,), (), 4, str(tokenizer))))
+    setting = Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), sweep=Sweep((2,), (), 4, str(tokenizer))))
     (case,) = cases(url, tokenizer, setting)
     assert not case.failed, case.repeats
     told = {name: figure.median for name, figure in case.figures.items()}
