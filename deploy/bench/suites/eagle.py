@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from deploy.bench.facts import Facts, accept_length, flush, learn
+from deploy.bench.facts import learn
 from deploy.bench.results import Case, Repeat, Scalar
+from deploy.bench.speculation import ask, speculates
 from deploy.bench.stage import Fallen, Side
-from deploy.bench.suite import Plan, Setting, Steps, calibrated, fell, measured, repeat_of, spoken
+from deploy.bench.suite import Plan, Setting, Steps, calibrated, fell, measured
 from deploy.bench.workload import KINDS, Kind, Scale, text
 from deploy.event import Event, Note
 
@@ -43,17 +44,6 @@ def run(setting: Setting) -> Iterator[Event | Case]:
     yield from _side(other, steps, on=speculates(other.facts))
 
 
-def speculates(facts: Facts) -> bool:
-    """By the server's own flags; one that tells none is taken for one that does not."""
-    return bool(facts.server.flags.get("speculative_algorithm"))
-
-
-def accept_rate(length: float, facts: Facts) -> float | None:
-    """Of the steps that were drafted, the share that was accepted: a verification adds one token of its own."""
-    steps = facts.server.flags.get("speculative_num_steps")
-    return max(0.0, length - 1) / steps if isinstance(steps, int) and steps else None
-
-
 def _side(setting: Setting, steps: Steps, *, on: bool) -> Iterator[Event | Case]:
     for kind in KINDS:
         scale = calibrated(setting, kind)
@@ -66,17 +56,7 @@ def _asks(setting: Setting, scale: Scale, kind: Kind) -> Iterator[Callable[[], R
     prompt = setting.wish.lengths[0] if setting.wish.lengths else PROMPT
     for number in range(setting.wish.repeats):
         said = text(kind, scale.length(prompt), setting.wish.seed, f"eagle {kind} {number}")
-        yield partial(_ask, setting, f"{said}\n\n{TASK[kind]}")
-
-
-def _ask(setting: Setting, said: str) -> Repeat:
-    flushed = setting.facts.flushes and flush(setting.target)
-    answer = spoken(setting, said)
-    length = accept_length(setting.target) if flushed and not answer.failure else None
-    if not length or not speculates(setting.facts):
-        return repeat_of(answer)
-    rate = accept_rate(length, setting.facts)
-    return repeat_of(answer, accept_length=length, **({"accept_rate": rate} if rate is not None else {}))
+        yield partial(ask, setting, f"{said}\n\n{TASK[kind]}")
 
 
 def _word(on: bool) -> str:

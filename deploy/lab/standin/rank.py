@@ -35,6 +35,8 @@ class Rank:
         self.up = False
         self.leaving = threading.Event()
         self.falling = threading.Lock()
+        self.bare: tuple[Shape, Target] | None = None
+        """What SGLang's own default serves here, where it was asked for as it is."""
         self.gang = Gang(told.rank, told.nodes, self.lost)
 
     def start(self) -> None:
@@ -88,6 +90,7 @@ class Rank:
         try:
             check_pair(up.table, down.table, shape, target, met)
             if up.table is None and os.environ.get(AS_IT_IS) == "upstream":
+                self.bare = (shape, target)
                 check_default(shape, target, met)
         except (TablePairError, OutOfResourcesError) as error:
             for found in (up, down):
@@ -95,6 +98,14 @@ class Rank:
             kind = "AssertionError" if isinstance(error, TablePairError) else "triton.runtime.errors.OutOfResources"
             self.fall(f"{kind}: {error}")
         return [up.line, down.line]
+
+    def meet(self, tokens: int) -> None:
+        """A prompt of so many tokens is prefilled: a default that cannot run such a batch ends the rank."""
+        try:
+            if self.bare:
+                check_default(*self.bare, [tokens])
+        except OutOfResourcesError as error:
+            self.fall(f"triton.runtime.errors.OutOfResources: {error}")
 
     def say_network(self) -> None:
         """NCCL's lines: RDMA where the named device is there, sockets otherwise."""
