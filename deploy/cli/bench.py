@@ -170,7 +170,16 @@ def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:
         from deploy.cluster.load import load
 
         return at_nodes(load(given["path"]), os.environ, given["patience"], options.holder("bench run"))
-    name = given["key_env"]
-    if name and not os.environ.get(name):
+    return nullcontext(Place(Target(given["url"], _key(given["key_env"]), given["patience"])))
+
+
+def _key(name: str | None) -> str:
+    from deploy.workflow.asked import KEY
+
+    if not name:
+        return ""
+    if not os.environ.get(name):
         raise click.UsageError(f"--key-env: {name} is not set in your shell")
-    return nullcontext(Place(Target(given["url"], os.environ[name] if name else "", given["patience"])))
+    if not KEY.fullmatch(os.environ[name]):
+        raise click.UsageError(f"--key-env: the value of {name} cannot be a key: visible ASCII alone goes through HTTP")
+    return os.environ[name]

@@ -39,12 +39,14 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
         "patches",
         "kernels",
         "tune",
+        "bench",
     ):
         assert f"\n  {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels", "tune"]
+    "command",
+    ["render", "build", "push", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels", "tune", "bench"],
 )
 def test_every_command_explains_itself(root: Path, command: str) -> None:
     done = run(root, command, "--help")

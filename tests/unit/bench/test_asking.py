@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from deploy.bench.client import CHAT, Failure, Raw, Target
 from deploy.bench.results import Case, from_json
 from deploy.bench.suite import Wish, duration
 from deploy.bench.table import as_text
+from deploy.cluster.load import load
 from deploy.errors import BenchError, ConfigError
 from deploy.event import Note, Progress
+from deploy.workflow import bench as flow
 from deploy.workflow.bench import Order, Place, bench, judge
 from tests.unit.bench.answers import raw, steady
 
@@ -84,12 +87,7 @@ def test_a_run_is_kept_as_it_was_measured_with_what_is_known_of_the_server(serve
 def test_prompts_are_as_long_as_asked_and_begin_alike_only_where_warm_is_meant(serve: Any, tmp_path: Path) -> None:
     made = serve(Made())
     _, (found,) = run(tmp_path)
-    assert [case.parameters.get("tokens") for case in found.cases[::2]] == [
-        512,
-        1024,
-        9000 - 64 - 96 - 9000 // 64,
-        None,
-    ]
+    assert [case.parameters.get("tokens") for case in found.cases[::2]] == [512, 1024, 9000 - 64 - 96 - 9000 // 64]
     timed = [body["messages"][0]["content"] for body in made.bodies if body["max_tokens"] == 64]
     assert len(timed) == 12
     assert 0.9 < len(timed[0]) / 4 / 512 < 1.1
@@ -136,6 +134,25 @@ def test_a_url_that_is_none_is_refused_and_one_of_openai_is_taken() -> None:
         with pytest.raises(ConfigError, match="is no URL"):
             Target(url)
     assert (Target("http://x:1/v1/").base, Target("https://x/y").base) == ("", "/y")
+
+
+def test_a_port_that_does_not_answer_from_here_is_reached_through_ssh_and_the_result_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, dialled = load(str(root / "tests/golden/four-sparks/cluster.yaml")).cluster, []
+    session = SimpleNamespace(tunnel=lambda *where: dialled.append(where))
+    fleet: Any = SimpleNamespace(sessions=[session])
+    direct = Target(flow._url(cluster), "k", 30)
+    assert direct.url == f"http://{cluster.head.host}:30000"
+    monkeypatch.setattr(flow, "request", lambda *_: Raw(503))
+    assert flow._way(fleet, cluster, direct) == (direct, "")
+    monkeypatch.setattr(flow, "request", lambda *_: Raw(failure=Failure("refused", "")))
+    through, note = flow._way(fleet, cluster, direct)
+    assert through.dial
+    through.dial(9.0)
+    assert dialled == [("127.0.0.1", 30000, 9.0)]
+    assert (through.key, through.url) == ("k", direct.url)
+    assert "SSH" in note
 
 
 def test_time_left_is_told_in_a_unit_that_fits() -> None:

@@ -98,3 +98,26 @@ def test_nothing_is_told_while_the_ranks_are_stuck(ranks: Ranks) -> None:
     ranks.free.set()
     told.join(5)
     assert not told.is_alive()
+
+
+def spoken(scheduler: Scheduler, tokens: int) -> list[tuple[float, str]]:
+    """Chunks of an answer with the seconds since it was asked for."""
+    work = scheduler.submit(["a"] * tokens)
+    return [(time.monotonic() - work.arrived, chunk) for chunk in work]
+
+
+def test_a_fixed_pace_is_kept_by_an_absolute_clock() -> None:
+    scheduler = Scheduler(lambda: time.sleep(0.0035), Pace(1000, 1, 4, fixed=4, first=0.05), lambda _: None)
+    said = spoken(scheduler, 402)
+    assert [len(chunk) for _, chunk in said] == [4] * 100 + [2]
+    assert said[0][0] >= 0.05
+    # A step takes 3.5 ms and a pause 4 ms: were they added up, it would take 0.8 s.
+    assert 0.45 <= said[-1][0] < 0.7
+
+
+def test_a_request_that_comes_while_others_run_waits_for_its_own_first_chunk() -> None:
+    scheduler = Scheduler(lambda: None, Pace(1000, 1, 4, fixed=1, first=0.1), lambda _: None)
+    first = scheduler.submit(["a"] * 500)
+    assert next(iter(first)) == "a"
+    assert 0.1 <= spoken(scheduler, 1)[0][0] < 0.2
+    assert list(scheduler.submit(["!"], check=True)) == ["!"]

@@ -16,6 +16,12 @@ def test_numbers_and_texts_are_taken() -> None:
     assert (chosen.load_seconds, chosen.text, chosen.think) == (0.5, "hi", True)
 
 
+def test_a_pace_is_set_exactly() -> None:
+    told = {"STANDIN_TOKENS_PER_SECOND": "50", "STANDIN_CHUNK_TOKENS": "8", "STANDIN_FIRST_TOKEN_SECONDS": "0.25"}
+    chosen = settings(told, 0)
+    assert (chosen.tokens_per_second, chosen.chunk_tokens, chosen.first_token_seconds) == (50, 8, 0.25)
+
+
 def test_what_is_no_number_is_named() -> None:
     with pytest.raises(SettingError, match="STANDIN_LOAD_SECONDS is no number: soon"):
         settings({"STANDIN_LOAD_SECONDS": "soon"}, 0)
