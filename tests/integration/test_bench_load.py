@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,19 +53,14 @@ def rank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rank]:
         yield ranks[0]
 
 
-def cases(url: str, tokenizer: Path, setting: Setting | None = None) -> list[Case]:
-    """One case of two requests at a time, run once."""
-    sweep = Sweep((2,), (), 4, str(tokenizer))
-    target = Target(url, patience=5)
-    made = setting or Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), sweep=sweep))
-    return [item for item in runner("load")(made) if isinstance(item, Case)]
+def cases(setting: Setting) -> list[Case]:
+    return [item for item in runner("load")(setting) if isinstance(item, Case)]
 
 
 def test_its_figures_become_a_case_and_a_lost_server_a_failure(rank: Rank, tokenizer: Path) -> None:
-    url = f"http://127.0.0.1:{rank.launch.port}"
-    target = Target(url, patience=5)
+    target = Target(f"http://127.0.0.1:{rank.launch.port}", patience=5)
     setting = Setting(target, learn(target), Wish(1, 7, TOKENS, (64,), sweep=Sweep((2,), (), 4, str(tokenizer))))
-    (case,) = cases(url, tokenizer, setting)
+    (case,) = cases(setting)
     assert not case.failed, case.repeats
     told = {name: figure.median for name, figure in case.figures.items()}
     assert case.repeats[0].usage == {"prompt_tokens": 4 * 64, "completion_tokens": 4 * TOKENS}
@@ -72,8 +68,8 @@ def test_its_figures_become_a_case_and_a_lost_server_a_failure(rank: Rank, token
     assert told["ttft_s"] == pytest.approx(FIRST_TOKEN, rel=0.5), told
     assert told["accept_length"] == pytest.approx(4, rel=0.1), told
     assert told["concurrency"] == pytest.approx(2, rel=0.2), told
-    rank.process.kill()
+    rank.signal(signal.SIGKILL)
     rank.process.wait()
-    (lost,) = cases(url, tokenizer, setting)
+    (lost,) = cases(setting)
     assert [repeat.kind for repeat in lost.failed] == ["refused"], lost.repeats
     assert not lost.figures
