@@ -194,7 +194,7 @@ def main() -> int:
                 if size == 1:
                     ours, theirs, bare = costs(url, setting)
     summary = {
-        "worst_error": max(row.error for row in found if not row.wrong),
+        "worst_error": round(max(row.error for row in found if not row.wrong), 5),
         "client_us_per_chunk": round(ours, 1),
         "bare_us_per_chunk": round(bare, 1),
         "openai_us_per_chunk": round(theirs, 1),
