@@ -23,6 +23,20 @@ FIGURES: dict[str, tuple[str, Better]] = {
     "completion_tokens": ("tokens", "neither"),
     "cached_tokens": ("tokens", "neither"),
     "accept_length": ("tokens", "higher"),
+    "accept_rate": ("share", "higher"),
+    "request_rate_s": ("requests/s", "higher"),
+    "input_tok_s": ("tok/s", "higher"),
+    "output_tok_s": ("tok/s", "higher"),
+    "ttft_p99_s": ("s", "lower"),
+    "tpot_s": ("s", "lower"),
+    "itl_s": ("s", "lower"),
+    "itl_p99_s": ("s", "lower"),
+    "concurrency": ("requests", "neither"),
+    "served": ("share", "higher"),
+    "launch_s": ("s", "lower"),
+    "a_s": ("s", "lower"),
+    "b_s": ("s", "lower"),
+    "b_over_a": ("ratio", "lower"),
     CHUNKS_AS_TOKENS: ("chunks/s, wrongly called tok/s", "neither"),
     "thought_chars": ("characters", "neither"),
     "turn": ("number", "neither"),
@@ -34,7 +48,7 @@ FIGURES: dict[str, tuple[str, Better]] = {
     "bandwidth_efficiency": ("share", "higher"),
 }
 """Unit of every figure, and which way is better."""
-SHARES = ("correct",)
+SHARES = ("correct", "served")
 """Figures that are 0 or 1 in a repeat: their share, with Wilson's interval, stands where others have a median."""
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t at 97.5 %, by the number of values."""

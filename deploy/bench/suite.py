@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from deploy.bench.fit import Roofline
 from deploy.bench.metrics import figures, summary
 from deploy.bench.reading import Answer, read_stream, read_whole
 from deploy.bench.results import Case, Repeat, Scalar
+from deploy.bench.stage import Fallen, Stage
 from deploy.bench.workload import Kind, Scale, text
 from deploy.event import Event, Note, Progress
 
@@ -22,6 +23,10 @@ SUITES = {
     "thinking": "Thinking off, on and preserved: time, tokens and right answers.",
     "toolcall": "A validation set of tool calls, streamed and whole.",
     "agentic": "Conversations of many turns with tools, a growing context and a large file.",
+    "load": "Sweeps of concurrency and request rate, by SGLang's own bench_serving.",
+    "eagle": "Speculation on against off, on prose, code and random words; with --nodes both by launches.",
+    "kernels": "Kernel table against kernel table on this machine's GPU, without a server.",
+    "tables": "Kernel tables against SGLang's default, without and with speculation, by launches; with --nodes.",
 }
 """What `bench run` knows, with a line on each; the module of that name in `suites` has `run(setting)`."""
 Message = dict[str, Any]
@@ -46,6 +51,19 @@ class Meter:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What `load` sweeps: requests at a time, and requests a second. `requests`: of each run, 0 for four rounds.
+
+    `tokenizer`: a folder or a hub name, empty for the model's own.
+    """
+
+    concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    rates: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    requests: int = 0
+    tokenizer: str = ""
+
+
+@dataclass(frozen=True)
 class Wish:
     """What a user may ask of a run. `tokens`: completion tokens of a request where a suite measures speed.
 
@@ -57,16 +75,18 @@ class Wish:
     tokens: int = 256
     lengths: tuple[int, ...] = ()
     roofline: Roofline | None = None
+    sweep: Sweep = field(default_factory=Sweep)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Whom a suite asks, what is known of it, and what is wished."""
+    """Whom a suite asks, what is known of it, and what is wished. `stage`: where servers can be launched, or None."""
 
     target: Target
     facts: Facts
     wish: Wish
     meter: Meter = field(default_factory=Meter)
+    stage: Stage | None = None
 
     def stream(self, messages: list[Message], **more: Any) -> Answer:
         """One streamed chat answer."""
@@ -87,6 +107,10 @@ class Setting:
         extra = more.pop("extra", {})
         extra = extra if self.facts.extras else {}
         return {"model": self.facts.server.model, "messages": messages, "temperature": 0, **more, **extra}
+
+
+Suite = Callable[[Setting], Generator[Event | Case, None, None]]
+"""A suite is run by taking its events and cases one by one; it may be closed at any of them."""
 
 
 @dataclass
@@ -141,6 +165,26 @@ def measured(plan: Plan, steps: Steps) -> Iterator[Event | Case]:
     yield Case(plan.name, plan.parameters, summary(repeats), repeats)
 
 
+def spoken(setting: Setting, said: str) -> Answer:
+    """An answer of a fixed number of tokens, wherever the model would have ended, and without a thought."""
+    extra = {"ignore_eos": True, "chat_template_kwargs": {"enable_thinking": False}}
+    return setting.stream([{"role": "user", "content": said}], max_tokens=setting.wish.tokens, extra=extra)
+
+
+def outcome(name: str, parameters: dict[str, Scalar], figures: Mapping[str, float]) -> Case:
+    """A case that happened once, and is no request."""
+    repeats = [Repeat(True, figures=dict(figures))]
+    return Case(name, parameters, summary(repeats), repeats)
+
+
+def fell(name: str, parameters: dict[str, Scalar], fallen: Fallen, case: Case | None = None) -> Case:
+    """A server that fell, as a result and no failure. `case`: what was asked of it, whose good answers are kept."""
+    good = [repeat for repeat in case.repeats if repeat.ok] if case else []
+    repeats = [*good, Repeat(True, figures={"served": 0.0})]
+    why: dict[str, Scalar] = {"cause": fallen.kind, "rank": fallen.rank, "said": fallen.text}
+    return Case(name, parameters | why, summary(repeats), repeats)
+
+
 def calibrated(setting: Setting, kind: Kind) -> Scale:
     """How many characters a token of this kind of text has, by the server's own count; the default where it fails."""
     found = []
@@ -151,9 +195,9 @@ def calibrated(setting: Setting, kind: Kind) -> Scale:
     return Scale.between(found[0], found[1])
 
 
-def runner(name: str) -> Callable[[Setting], Iterator[Event | Case]]:
+def runner(name: str) -> Suite:
     """The suite of this name. Raises KeyError for one that is not known."""
     if name not in SUITES:
         raise KeyError(name)
-    found: Callable[[Setting], Iterator[Event | Case]] = importlib.import_module(f"deploy.bench.suites.{name}").run
+    found: Suite = importlib.import_module(f"deploy.bench.suites.{name}").run
     return found

@@ -33,7 +33,8 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _troubles(case: Case) -> str:
-    return "; ".join(filter(None, (_told(case.repeats, ok) for ok in (False, True))))
+    fell = f"fell: {case.parameters['cause']}" if "cause" in case.parameters else ""
+    return "; ".join(filter(None, (fell, *(_told(case.repeats, ok) for ok in (False, True)))))
 
 
 def _told(repeats: list[Repeat], ok: bool) -> str:

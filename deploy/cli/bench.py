@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,23 @@ bench.add_command(report)
 @click.option(
     "--tokens", type=click.IntRange(2), default=256, show_default=True, help="Tokens of an answer that is timed."
 )
-@click.option("--lengths", default="", metavar="N,N,...", help="`context`: prompt tokens.  [default: 512 to 200000]")
+@click.option(
+    "--lengths",
+    default="",
+    metavar="N,N,...",
+    help="Prompt tokens.  [default: `context` 512 to 200000; `load` and `eagle` take the first: 512]",
+)
+@click.option("--concurrency", metavar="N,N,...", help="`load`: requests at a time; 0: none.  [default: 1 to 32]")
+@click.option("--rates", metavar="R,R,...", help="`load`: requests a second; 0: none.  [default: 0.25 to 2]")
+@click.option(
+    "--requests", type=click.IntRange(0), default=0, help="`load`: of a run.  [default: four for each at a time]"
+)
+@click.option(
+    "--tokenizer", default="", metavar="DIR|NAME", help="`load`: a folder or a hub name.  [default: the model's]"
+)
+@click.option(
+    "--tables", nargs=2, metavar="A B", help="`kernels`: up tables.  [default: the word default, and that in configs/]"
+)
 @click.option(
     "--roofline",
     metavar="GB,KB,GB/S",
@@ -56,8 +73,10 @@ bench.add_command(report)
 @options.as_json
 @options.quiet
 def run(**given: Any) -> None:
-    """Measure a server with one suite or more: context, thinking, toolcall, agentic.
+    """Measure a server with one suite or more: context, thinking, toolcall, agentic, load, eagle, tables, kernels.
 
+    `eagle` and `tables` launch the cluster's server anew with other settings where --nodes is given, and bring it back
+    as it was. `kernels` needs a GPU in this machine, and no server.
     Tokens are those that the server counts. A failed request is in no median, and makes exit code 6. Ctrl-C keeps the
     cases that are finished.
     """
@@ -67,7 +86,8 @@ def run(**given: Any) -> None:
     from deploy.workflow.bench import Order, judge
     from deploy.workflow.bench import bench as measured
 
-    order = Order(_known(given["suites"]), given["out"], _wish(given), given["model"])
+    suites = _known(given["suites"])
+    order = Order(suites, given["out"], _wish(given), given["model"], _own(suites, given))
     with view(quiet=given["quiet"] or given["as_json"]) as shown, _place(given) as place:
         runs = result(measured(order, place), shown)
     if given["as_json"]:
@@ -99,7 +119,35 @@ def _wish(given: dict[str, Any]) -> Any:
         if len(numbers) != 3:
             raise click.UsageError("--roofline: give three numbers: GB of weights, KB a token, GB/s")
         roofline = Roofline(numbers[0] * 1e9, numbers[1] * 1e3, numbers[2] * 1e9)
-    return Wish(given["repeats"], seed, given["tokens"], lengths, roofline)
+    return Wish(given["repeats"], seed, given["tokens"], lengths, roofline, _sweep(given))
+
+
+def _sweep(given: dict[str, Any]) -> Any:
+    from deploy.bench.suite import Sweep
+
+    found = Sweep(requests=given["requests"], tokenizer=given["tokenizer"])
+    if given["concurrency"]:
+        numbers = () if given["concurrency"] == "0" else _numbers("--concurrency", given["concurrency"])
+        found = replace(found, concurrency=tuple(sorted(map(int, numbers))))
+    if given["rates"]:
+        numbers = () if given["rates"] == "0" else _numbers("--rates", given["rates"])
+        found = replace(found, rates=tuple(sorted(numbers)))
+    return found
+
+
+def _own(suites: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """`kernels`, where it is asked for: the model and the versions are those of cluster.yaml, where it is."""
+    if "kernels" not in suites:
+        return {}
+    from deploy.cli.measuring import order_of
+    from deploy.workflow.kernel_suite import names_of, suite
+
+    nothing = ("sglang", "triton", "tp", "ep", "experts", "intermediate", "hidden", "top_k", "dtype", "block")
+    flags = {"unfused": False, "emulate": False, "local": True, "per_channel": None, "journal": None}
+    words = {"batch_size": (), "routing_skew": 0.0, "topk_ids_dir": "", "gpu": "GB10"}
+    asked = {**dict.fromkeys(nothing), **flags, **words, "nodes": given["path"], "model": given["model"] or None}
+    order = order_of(asked)
+    return {"kernels": suite(order, given["tables"] or names_of(order))}
 
 
 def _numbers(option: str, words: str) -> list[float]:
@@ -115,8 +163,10 @@ def _numbers(option: str, words: str) -> list[float]:
 def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:
     """The server that is meant. Raises ConfigError."""
     from deploy.bench.client import Target
-    from deploy.workflow.bench import Place, at_nodes
+    from deploy.workflow.bench import NOWHERE, Place, at_nodes
 
+    if set(given["suites"]) == {"kernels"}:
+        return nullcontext(Place(Target(NOWHERE)))
     if bool(given["url"]) == bool(given["path"]):
         raise click.UsageError("give either --url or --nodes")
     if given["path"]:
@@ -124,7 +174,7 @@ def _place(given: dict[str, Any]) -> AbstractContextManager[Place]:
             raise click.UsageError("--key-env goes with --url: with --nodes, cluster.yaml's api_key names the variable")
         from deploy.cluster.load import load
 
-        return at_nodes(load(given["path"]), os.environ, given["patience"])
+        return at_nodes(load(given["path"]), os.environ, given["patience"], options.holder("bench run"))
     return nullcontext(Place(Target(given["url"], _key(given["key_env"]), given["patience"])))
 
 

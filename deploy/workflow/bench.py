@@ -13,8 +13,9 @@ from pathlib import Path
 
 from deploy.bench.client import Target, request
 from deploy.bench.facts import Facts, learn
-from deploy.bench.results import Case, Client, Run, as_csv, as_json
-from deploy.bench.suite import Setting, Wish, runner
+from deploy.bench.results import Case, Client, Run, Server, as_csv, as_json
+from deploy.bench.stage import Aside
+from deploy.bench.suite import Setting, Suite, Wish, runner
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
 from deploy.errors import BenchError
@@ -25,7 +26,10 @@ from deploy.remote.execute import Fleet
 from deploy.workflow.asked import api_key
 from deploy.workflow.probe import look as look_at_use
 from deploy.workflow.ready import endpoint
+from deploy.workflow.stage import Stage, as_it_was
 
+NOWHERE = "http://nowhere.invalid"
+"""For suites that ask no server."""
 KNOCK = 3.0
 """Seconds that a node's port has to answer in before the way through SSH is taken."""
 
@@ -38,16 +42,21 @@ class Place:
     image: str = ""
     tables: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to measure and where to keep it. `model`: the name to ask for, or empty for the server's first."""
+    """What to measure and where to keep it. `model`: the name to ask for, or empty for the server's first.
+
+    `own`: suites that are not in deploy.bench; they ask no server.
+    """
 
     suites: tuple[str, ...]
     out: Path
     wish: Wish
     model: str = ""
+    own: Mapping[str, Suite] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,8 +84,10 @@ class Record:
 
 
 @contextmanager
-def at_nodes(document: Document, environ: Mapping[str, str], patience: float) -> Iterator[Place]:
+def at_nodes(document: Document, environ: Mapping[str, str], patience: float, holder: str = "") -> Iterator[Place]:
     """The server of a running cluster, with its image and its tables. Raises ConfigError, RemoteError.
+
+    `holder`: who takes the cluster's lock where a suite launches servers.
 
     Where rank 0's port answers from here it is asked directly, else through the SSH connection.
     """
@@ -89,7 +100,7 @@ def at_nodes(document: Document, environ: Mapping[str, str], patience: float) ->
         tables = tuple(one.text for one in look_at_use(cluster, results).tables)
         image = ", ".join(f"{cluster.image.repository}@{digest}" for digest in digests)
         target, note = _way(fleet, cluster, Target(_url(cluster), key, patience))
-        yield Place(target, image, tables, (note,) if note else ())
+        yield Place(target, image, tables, (note,) if note else (), Stage(document, environ, holder))
 
 
 def _url(cluster: Cluster) -> str:
@@ -107,15 +118,22 @@ def _way(fleet: Fleet, cluster: Cluster, direct: Target) -> tuple[Target, str]:
 
 
 def bench(order: Order, place: Place) -> Generator[Event, None, list[Run]]:
-    """Run the suites; the runs, also those that were cut short. Raises BenchError where the server cannot be used."""
-    facts = learn(place.target, order.model)
-    server = replace(facts.server, image=place.image, tables=list(place.tables))
-    yield Note(f"{server.url}: {server.model} by {server.engine or 'an unnamed engine'} {server.version}".rstrip())
+    """Run the suites; the runs, also those that were cut short. Raises BenchError where the server cannot be used.
+
+    Where a suite launched other servers, the first one is brought back, whatever happened.
+    """
+    facts = Facts(Server(""))
+    if set(order.suites) - set(order.own):
+        facts = learn(place.target, order.model)
+        facts = replace(facts, server=replace(facts.server, image=place.image, tables=list(place.tables)))
+        server = facts.server
+        yield Note(f"{server.url}: {server.model} by {server.engine or 'an unnamed engine'} {server.version}".rstrip())
     order.out.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     for suite in order.suites:
-        record = _record(suite, order, place, replace(facts, server=server))
-        runs.append((yield from _measured(record)))
+        record = _record(suite, order, place, facts)
+        measured = _measured(record, order.own.get(suite) or runner(suite))
+        runs.append((yield from as_it_was(measured, place.stage)))
         if not runs[-1].complete:
             break
     return runs
@@ -123,29 +141,30 @@ def bench(order: Order, place: Place) -> Generator[Event, None, list[Run]]:
 
 def _record(suite: str, order: Order, place: Place, facts: Facts) -> Record:
     now = datetime.now(UTC)
-    setting = Setting(place.target, facts, order.wish)
+    setting = Setting(place.target, facts, order.wish, stage=place.stage)
     notes = list(place.notes)
-    if not facts.counts:
+    if not facts.counts and suite not in order.own:
         notes.append("the server counts tokens at the end only: the first chunk is taken for one of the mean size")
     began = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     run = Run(suite, began, 0.0, order.wish.seed, False, facts.server, Client(), notes)
     return Record(run, order.out / f"{suite}-{now:%Y%m%dT%H%M%S}.json", setting)
 
 
-def _measured(record: Record) -> Generator[Event, None, Run]:
+def _measured(record: Record, run: Suite) -> Generator[Event, None, Run]:
     """One suite to its end, or to where the server no longer lets itself be connected to."""
     suite, lost = record.run.suite, False
     try:
-        for item in runner(suite)(record.setting):
-            if not isinstance(item, Case):
-                if isinstance(item, Note) and not _of_a_repeat(item):
-                    record.note(item.text)
-                yield item
-                continue
-            record.keep(item)
-            lost = any(repeat.kind == "refused" for repeat in item.repeats)
-            if lost:
-                break
+        with closing(run(record.setting)) as items:
+            for item in items:
+                if not isinstance(item, Case):
+                    if isinstance(item, Note) and not _passing(item):
+                        record.note(item.text)
+                    yield item
+                    continue
+                record.keep(item)
+                lost = any(repeat.kind == "refused" for repeat in item.repeats)
+                if lost:
+                    break
     except KeyboardInterrupt:
         yield Note(f"{suite}: interrupted after {len(record.run.cases)} cases, {_kept(record)}", "warning")
         raise
@@ -159,9 +178,9 @@ def _measured(record: Record) -> Generator[Event, None, Run]:
     return record.run
 
 
-def _of_a_repeat(note: Note) -> bool:
-    """Warnings of single repeats are in the repeats themselves."""
-    return note.level == "warning"
+def _passing(note: Note) -> bool:
+    """Not for the results: what a launch says, and warnings of single repeats, which are in the repeats themselves."""
+    return note.level == "warning" or isinstance(note, Aside)
 
 
 def _kept(record: Record) -> str:

@@ -108,6 +108,14 @@ def test_on_gb10_the_default_above_the_number_of_experts_loses_one_stage(kernel:
     assert kernel.default(160, "fp8_w8a8") == kernel.upstreams(160, "fp8_w8a8")
 
 
+def test_sglangs_own_default_can_be_asked_for(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel.on(GB10)
+    monkeypatch.setenv("SGLANG_SPARK_MOE_DEFAULT", "upstream")
+    assert kernel.default(161, "fp8_w8a8") == kernel.upstreams(161, "fp8_w8a8")
+    monkeypatch.setenv("SGLANG_SPARK_MOE_DEFAULT", "")
+    assert kernel.default(161, "fp8_w8a8") != kernel.upstreams(161, "fp8_w8a8")
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("block", BLOCKS)

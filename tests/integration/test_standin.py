@@ -414,3 +414,14 @@ def test_tables_that_do_not_pair_end_the_rank(begin: Start, tmp_path: Path) -> N
     with begin(1, SGLANG_MOE_CONFIG_DIR=str(tmp_path / "moe")) as ranks:
         assert gone(ranks) == [-9]
         assert heard(ranks[0], "AssertionError")
+
+
+def test_sglangs_own_default_crashes_where_speculation_makes_large_batches(begin: Start, tmp_path: Path) -> None:
+    without = {"SGLANG_MOE_CONFIG_DIR": str(tmp_path / "none")}
+    with begin(1, **without, SGLANG_SPARK_MOE_DEFAULT="upstream") as ranks:
+        assert gone(ranks) == [-9]
+        assert heard(
+            ranks[0], "OutOfResources: out of resource: shared memory, Required: 147456, Hardware limit: 101376"
+        )
+    with begin(1, **without) as ranks:
+        ready(ranks)

@@ -45,6 +45,19 @@ def tune(root: Path, place: Path, environment: dict[str, str], *words: str) -> s
     return subprocess.run(argv(root, *given), capture_output=True, text=True, check=False, env=environment, cwd=root)
 
 
+def test_a_suite_of_benchmarks_compares_tables_too(root: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    words = ("bench", "run", "kernels", "--out", str(tmp_path / "results"), "--json")
+    done = subprocess.run(argv(root, *words), capture_output=True, text=True, check=False, env=environment, cwd=root)
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)
+    assert run["complete"]
+    assert any("stand-in for an NVIDIA GB10" in note for note in run["notes"])
+    ratios = {case["name"]: case["figures"]["b_over_a"] for case in run["cases"]}
+    assert all(one["low"] <= one["median"] <= one["high"] for one in ratios.values())
+    assert "64 tokens" in ratios
+    assert list((tmp_path / "results").glob("kernels-*.csv"))
+
+
 def tables(place: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(place.glob("triton_3_5_0/*"))}
 

@@ -77,6 +77,8 @@ class Scheduler:
         self._steps = 0
         self.last_answer = 0.0
         self.wedged = self.garbled = False
+        self.meet: Callable[[int], None] | None = None
+        """Told of every prompt's number of tokens before it is prefilled."""
         self.reset()
         threading.Thread(target=self._loop, daemon=True).start()
 
@@ -154,6 +156,8 @@ class Scheduler:
             self._parked.append(work)
             return
         if work.tokens:
+            if self.meet:
+                self.meet(work.held)
             self._say(
                 f"Prefill batch, #new-seq: 1, #new-token: {work.held}, #cached-token: 0, token usage: "
                 f"{self.held / CAPACITY:.2f}, #running-req: {len(self._running)}, #queue-req: {self.waiting}, "

@@ -18,7 +18,7 @@ from .gang import Gang, JoinError
 from .log import Log
 from .settings import AFTER, Fault, Settings
 from .start import Plan, Step, batch_sizes, order, script
-from .tables import TablePairError, check_pair, look_up
+from .tables import AS_IT_IS, OutOfResourcesError, TablePairError, check_default, check_pair, look_up
 
 LARGEST_GRAPH = 512
 GRACE_POLL = 5.0
@@ -35,6 +35,8 @@ class Rank:
         self.up = False
         self.leaving = threading.Event()
         self.falling = threading.Lock()
+        self.bare: tuple[Shape, Target] | None = None
+        """What SGLang's own default serves here, where it was asked for as it is."""
         self.gang = Gang(told.rank, told.nodes, self.lost)
 
     def start(self) -> None:
@@ -84,13 +86,26 @@ class Rank:
         home = Path(os.environ.get("SGLANG_MOE_CONFIG_DIR", told.tree / target.rules.home))
         names = (table_name(shape, kept.device, target.rules, down=down) for down in (False, True))
         up, down = (look_up(home, target, str(name)) for name in names)
+        met = [size * told.draft_tokens for size in batches]
         try:
-            check_pair(up.table, down.table, shape, target, [size * told.draft_tokens for size in batches])
-        except TablePairError as error:
+            check_pair(up.table, down.table, shape, target, met)
+            if up.table is None and os.environ.get(AS_IT_IS) == "upstream":
+                self.bare = (shape, target)
+                check_default(shape, target, met)
+        except (TablePairError, OutOfResourcesError) as error:
             for found in (up, down):
                 self.log.scheduler(found.line)
-            self.fall(f"AssertionError: {error}")
+            kind = "AssertionError" if isinstance(error, TablePairError) else "triton.runtime.errors.OutOfResources"
+            self.fall(f"{kind}: {error}")
         return [up.line, down.line]
+
+    def meet(self, tokens: int) -> None:
+        """A prompt of so many tokens is prefilled: a default that cannot run such a batch ends the rank."""
+        try:
+            if self.bare:
+                check_default(*self.bare, [tokens])
+        except OutOfResourcesError as error:
+            self.fall(f"triton.runtime.errors.OutOfResources: {error}")
 
     def say_network(self) -> None:
         """NCCL's lines: RDMA where the named device is there, sockets otherwise."""

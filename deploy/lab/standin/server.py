@@ -68,7 +68,9 @@ def scheduler(rank: Rank) -> Scheduler:
     longest = told.steps + 1 if told.eagle else 1
     chosen = rank.settings
     pace = Pace(chosen.tokens_per_second, longest, most, chosen.chunk_tokens, chosen.first_token_seconds)
-    return Scheduler(rank.gang.step, pace, rank.log.scheduler)
+    made = Scheduler(rank.gang.step, pace, rank.log.scheduler)
+    made.meet = rank.meet
+    return made
 
 
 def obey(rank: Rank, kind: str, code: int, scheduler: Scheduler | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which kernel table a rank would use: reads it as SGLang does and says SGLang's lines; deploy/kernels has the rule."""
+"""Which kernel table a rank would use, and whether its default can run: SGLang's lines. deploy/kernels has rules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.kernels.default import default_segments
 from deploy.kernels.finding import Target
+from deploy.kernels.memory import shared_memory
 from deploy.kernels.name import folder, searched, version_of
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import nearest
@@ -19,6 +20,14 @@ Table = dict[int, dict[str, int]]
 
 class TablePairError(AssertionError):
     """The up and the down table disagree on BLOCK_SIZE_M for some number of tokens."""
+
+
+AS_IT_IS = "SGLANG_SPARK_MOE_DEFAULT"
+"""Set to `upstream`, this leaves SGLang's default as it is: the image's patch in shared_memory.py reads it."""
+
+
+class OutOfResourcesError(RuntimeError):
+    """SGLang's default needs more shared memory than the GPU has, for some number of tokens."""
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,16 @@ def check_pair(up: Table | None, down: Table | None, shape: Shape, target: Targe
         block = up[nearest(up, tokens)]["BLOCK_SIZE_M"] if up else default_block(tokens, shape, target)
         if block != down[nearest(down, tokens)]["BLOCK_SIZE_M"]:
             raise TablePairError(f"BLOCK_SIZE_M of up and down differ for {tokens} tokens")
+
+
+def check_default(shape: Shape, target: Target, batches: Iterable[int]) -> None:
+    """OutOfResourcesError, in Triton's words, where a batch meets a default that the GPU cannot run."""
+    limit = target.gpu.shared_memory
+    for tokens in batches:
+        config = next(one.config for one in default_segments(shape, target) if tokens <= one.last)
+        needed = shared_memory(config, shape.gemms[0], target.gpu)
+        if needed > limit:
+            raise OutOfResourcesError(
+                f"out of resource: shared memory, Required: {needed}, Hardware limit: {limit}. "
+                "Reducing block sizes or `num_stages` may help."
+            )
