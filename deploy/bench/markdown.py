@@ -64,7 +64,7 @@ def _failures(runs: Sequence[Numbered]) -> Iterator[str]:
     failed = failures(runs)
     yield ""
     if failed:
-        yield "Failed repeats, which are in no median:"
+        yield "Failed repeats, which are in no median, and servers that fell:"
         yield ""
     for one in failed:
         place = f"run {one.run}, {escaped(one.suite)} {escaped(one.case)}, repeat {one.repeat}"

@@ -54,6 +54,11 @@ class Repeat(Strict):
     figures: dict[str, float] = field(default_factory=dict)
     chunks: list[float] = field(default_factory=list)
 
+    @property
+    def fell(self) -> bool:
+        """The server fell; that is a result, with its cause as `kind`."""
+        return self.figures.get("served") == 0
+
 
 @dataclass(frozen=True)
 class Case(Strict):

@@ -111,17 +111,25 @@ def _by_case(spec: Spec, runs: Sequence[Numbered], references: Sequence[Publishe
         points, failed = [], []
         for case in one.run.cases:
             figure = _shown(case, spec.figure)
-            if figure or case.failed:
+            fallen = _fallen(case)
+            if figure or fallen:
                 place = names.setdefault(case_name(case, varying(one.run.cases)), len(names))
                 if figure:
                     points.append(Point(place, figure.median, figure.low, figure.high))
-                if case.failed:
-                    failed.append(Point(place, 0, 0, 0, name=case.failed[0].error or case.failed[0].kind))
+                if fallen:
+                    failed.append(Point(place, 0, 0, 0, name=fallen))
         lines.append(Line("", one.number, 0, tuple(points), tuple(failed)))
     if not any(line.points for line in lines):
         return None
     reference = _reference_by_case(references, names)
     return Plot(spec, (*_told_apart(lines, runs), *reference), tuple(names))
+
+
+def _fallen(case: Case) -> str:
+    """Why a case has a cross: what a repeat failed of, or the server fell of; empty where neither happened."""
+    if case.failed:
+        return case.failed[0].error or case.failed[0].kind
+    return next((repeat.error or repeat.kind for repeat in case.repeats if repeat.fell), "")
 
 
 def _reference(spec: Spec, references: Sequence[Published]) -> Iterator[Line]:

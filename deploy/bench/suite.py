@@ -180,9 +180,8 @@ def outcome(name: str, parameters: dict[str, Scalar], figures: Mapping[str, floa
 def fell(name: str, parameters: dict[str, Scalar], fallen: Fallen, case: Case | None = None) -> Case:
     """A server that fell, as a result and no failure. `case`: what was asked of it, whose good answers are kept."""
     good = [repeat for repeat in case.repeats if repeat.ok] if case else []
-    repeats = [*good, Repeat(True, figures={"served": 0.0})]
-    why: dict[str, Scalar] = {"cause": fallen.kind, "rank": fallen.rank, "said": fallen.text}
-    return Case(name, parameters | why, summary(repeats), repeats)
+    repeats = [*good, Repeat(True, fallen.text, fallen.kind, figures={"served": 0.0})]
+    return Case(name, parameters, summary(repeats), repeats)
 
 
 def calibrated(setting: Setting, kind: Kind) -> Scale:

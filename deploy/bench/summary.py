@@ -137,13 +137,13 @@ def _rows(one: Numbered, columns: Sequence[Column]) -> Iterator[Row]:
 
 
 def failures(runs: Iterable[Numbered]) -> tuple[Failure, ...]:
-    """Every repeat that failed, in the order of the runs."""
+    """Every repeat that failed or that the server fell in, in the order of the runs."""
     return tuple(
         Failure(one.number, one.run.suite, case.name, place, repeat.kind, repeat.error)
         for one in runs
         for case in one.run.cases
         for place, repeat in enumerate(case.repeats, 1)
-        if not repeat.ok
+        if not repeat.ok or repeat.fell
     )
 
 

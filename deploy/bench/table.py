@@ -33,12 +33,12 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _troubles(case: Case) -> str:
-    fell = f"fell: {case.parameters['cause']}" if "cause" in case.parameters else ""
+    fell = next((f"fell: {one.kind}" for one in case.repeats if one.fell), "")
     return "; ".join(filter(None, (fell, *(_told(case.repeats, ok) for ok in (False, True)))))
 
 
 def _told(repeats: list[Repeat], ok: bool) -> str:
     """`2 of 5 failed: cut`, or `wrong` where an answer came and was not right."""
-    kinds = [repeat.kind for repeat in repeats if repeat.ok == ok and repeat.kind]
+    kinds = [repeat.kind for repeat in repeats if repeat.ok == ok and repeat.kind and not repeat.fell]
     what = "wrong" if ok else "failed"
     return f"{len(kinds)} of {len(repeats)} {what}: {', '.join(dict.fromkeys(kinds))}" if kinds else ""

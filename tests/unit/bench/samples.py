@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from deploy.bench.results import Better, Case, Client, Figure, Repeat, Run, Scalar, Server
+from deploy.bench.stage import Fallen
+from deploy.bench.suite import fell
 
 KINDS: dict[str, tuple[str, Better]] = {
     "ttft_s": ("s", "lower"),
@@ -98,7 +100,7 @@ def tables(seed: int) -> Run:
         [
             case("A", noisy(random, decode_tok_s=16.9), tables=True, eagle=False),
             case("B", noisy(random, decode_tok_s=15.9), tables=False, eagle=False),
-            case("C", [], failed=CRASH, tables=False, eagle=True),
+            fell("C", {"tables": False, "eagle": True}, Fallen("out-of-shared-memory", 0, CRASH)),
         ],
     )
 

@@ -105,7 +105,7 @@ def test_a_crash_at_launch_is_a_result_and_the_other_sides_are_measured(played: 
     played.falls = {tables.SIDES[2][1]}
     found = cases(run(tables, played))
     crash = found["C: launch"]
-    assert (crash.parameters["cause"], crash.parameters["rank"]) == ("out-of-shared-memory", 2)
+    assert [(one.kind, one.error) for one in crash.repeats] == [("out-of-shared-memory", "rank 2: OutOfResources")]
     assert crash.figures["served"].median == 0
     assert not crash.failed
     assert found["A: launch"].figures["launch_s"].median == 9.0
@@ -116,7 +116,7 @@ def test_a_crash_at_launch_is_a_result_and_the_other_sides_are_measured(played: 
 def test_a_crash_while_it_is_asked_is_a_result_too_and_ends_that_side(played: Played) -> None:
     played.dies = {tables.SIDES[1][1]}
     found = cases(run(tables, played))
-    assert found["B: short prompt"].parameters["cause"] == "out-of-shared-memory"
+    assert found["B: short prompt"].repeats[-1].kind == "out-of-shared-memory"
     assert not found["B: short prompt"].failed
     assert "B: long prompt" not in found
     assert found["C: short prompt"].figures["decode_tok_s"].n == 2
@@ -126,7 +126,7 @@ def test_failures_of_a_server_that_lives_stay_failures(played: Played, monkeypat
     monkeypatch.setattr(suites, "request", lambda *_: Raw(failure=Failure("stalled", "no byte")))
     found = cases(run(tables, played))
     assert [one.kind for one in found["B: short prompt"].failed] == ["stalled", "stalled"]
-    assert "cause" not in found["B: short prompt"].parameters
+    assert not any(one.fell for one in found["B: short prompt"].repeats)
 
 
 def test_sides_that_use_the_same_tables_are_told_of(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
