@@ -195,6 +195,8 @@ def test_stopping_after_allocation_gives_the_same_bytes_as_compiling_to_the_end(
 
 def test_a_binary_has_one_digest_whether_compiled_or_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    tools = toolchain.toolchain(TARGET.triton)
+    monkeypatch.setenv("PYTHONPATH", str(tools.path or ""))  # where this environment has no Triton of its own
     problem = Problem(GLM, GB10, emulation=Emulation("sm121", GB10.shared_memory))
     source = tmp_path / "kernels.py"
     source.write_bytes(of_wheel(TARGET.sglang))
