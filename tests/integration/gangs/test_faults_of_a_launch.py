@@ -57,7 +57,7 @@ def test_a_gang_that_is_not_ready_in_time_is_taken_down(lab: Lab) -> None:
     file = lab.cluster(2, environment={"STANDIN_HANG_AT": "load:1"})
     done = lab.run("up", "--timeout", "12", "--nodes", file)
     assert done.returncode == 5, done.stderr
-    assert "not ready in time" in done.stderr
+    assert "not ready in time" in done.stderr, done.stderr
     assert {line.split()[1] for line in lab.containers()} == {"exited"}
 
 
