@@ -102,15 +102,11 @@ def problem(name: str) -> Problem:
     return Problem(SHAPES[name], GB10, emulation=Emulation("sm121", GB10.shared_memory))
 
 
-def ceilings(journal: Journal) -> Ceilings:
-    return Ceilings(journal.facts["bandwidth"], journal.facts["operations"])
-
-
 def measure(name: str, args: argparse.Namespace) -> None:
     """Our search of all sizes, as `tune --local` makes it, then every candidate at some."""
     device = Device(problem(name), args.measure, 90, os.cpu_count() or 1)
     journal = Journal(args.journals / f"{name}.jsonl", problem(name).as_json(), device.facts())
-    task, began = Task(problem(name), numbers(args.sizes), ceilings(journal)), time.monotonic()
+    task, began = Task(problem(name), numbers(args.sizes), Ceilings.of(journal.facts)), time.monotonic()
     try:
         for one in local.measured(task, task.sizes, device, journal.known):
             if isinstance(one, Measured):
@@ -147,7 +143,7 @@ def evaluated(name: str, journal: Journal) -> tuple[list[dict[str, Any]], dict[s
     """What a journal says: a row for each size at which everything was measured, and the whole."""
     known = journal.known
     sizes = tuple(sorted({trial.tokens for trial in known if trial.stage != "truth"}))
-    task = Task(problem(name), sizes, ceilings(journal))
+    task = Task(problem(name), sizes, Ceilings.of(journal.facts))
     found = results(task, known).found
     rows = []
     for tokens in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from deploy.grid import grid
 from deploy.launch.evidence import Seen
 from deploy.launch.finding import Finding, with_cure
 from deploy.launch.load import Load
@@ -77,11 +78,9 @@ def status_text(status: ClusterStatus) -> str:
         digest = one.digest.removeprefix("sha256:")[:12] or "-"
         health = "ok" if one.health == "200" else one.health
         rows.append((str(one.rank), one.node, one.state, one.since or "-", one.container, health, digest))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     findings: list[Finding] = [*status.tables, *status.nccl, *status.network]
     used = [("warning: " if one.level == "warning" else "") + with_cure(one) for one in findings]
-    return "\n".join([*_headline(status), *table, *_load(status.load), *used])
+    return "\n".join([*_headline(status), *grid(rows, left=True), *_load(status.load), *used])
 
 
 def _headline(status: ClusterStatus) -> list[str]:

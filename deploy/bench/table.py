@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from deploy.bench.metrics import FIGURES
+from deploy.bench.metrics import CHUNKS_AS_TOKENS, FIGURES
 from deploy.bench.results import Case, Figure, Repeat, Run
+from deploy.grid import grid
 
-LEFT_OUT = ("turn", "chunks", "chunk_gap_s", "completion_tokens", "chunks_as_tokens_per_s", "thought_chars")
+LEFT_OUT = ("turn", "chunks", "chunk_gap_s", "completion_tokens", CHUNKS_AS_TOKENS, "thought_chars")
 """Figures that are in the file alone."""
 
 
@@ -14,9 +15,7 @@ def as_text(run: Run) -> str:
     columns = [name for name in FIGURES if name not in LEFT_OUT and any(name in case.figures for case in run.cases)]
     rows = [["", *columns, ""]]
     rows += [[case.name, *(_cell(case.figures.get(name)) for name in columns), _troubles(case)] for case in run.cases]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_title(run), *lines, *run.notes]) + "\n"
+    return "\n".join([_title(run), *grid(rows, left=True), *run.notes]) + "\n"
 
 
 def _title(run: Run) -> str:

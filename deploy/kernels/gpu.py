@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -14,6 +15,12 @@ class Gpu:
     capability: tuple[int, int]
     shared_memory: int
     source: str
+
+
+def arch(capability: Sequence[int]) -> int:
+    """A compute capability as Triton writes it: 121 of (12, 1)."""
+    major, minor = capability
+    return 10 * major + minor
 
 
 SHARED_MEMORY = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from deploy.grid import grid
 from deploy.kernels.batches import Batch
 from deploy.kernels.check import Row, Verdict, errors, without_table
 from deploy.kernels.finding import Finding, Target
@@ -90,12 +91,6 @@ def met(verdict: Verdict, batch: Batch) -> tuple[str, ...]:
     else:
         chosen = dict.fromkeys(bisect_left(lasts, size) for size in batch.sizes)
     return tuple(str(spans[place].key) for place in chosen if place < len(spans))
-
-
-def grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns; the first row is the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _verdict_json(verdict: Verdict, sizes: Iterable[Batch]) -> dict[str, Any]:

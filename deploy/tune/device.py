@@ -15,6 +15,7 @@ from deploy.errors import TuneError
 from deploy.kernels.exact.kernel import Kernel, specialisation
 from deploy.kernels.exact.pool import ROOT, Setting, answers
 from deploy.kernels.exact.toolchain import Toolchain
+from deploy.kernels.gpu import arch as arch_of
 from deploy.tune.problem import Problem
 from deploy.tune.trial import Timing, Trial, timing_of, trial_json
 from deploy.worker import Worker
@@ -57,8 +58,7 @@ class Device:
         why = found.get("error") or found.get("failed")
         if why:
             raise TuneError(f"no kernel can be timed here: {why}", "it needs a CUDA GPU, PyTorch and Triton")
-        major, minor = found["capability"]
-        self._arch = 10 * major + minor
+        self._arch = arch_of(found["capability"])
         return stood_in(found) if os.environ.get(STAND_IN_TIMER) else found
 
     def prepare(self, trials: Iterable[Trial]) -> None:

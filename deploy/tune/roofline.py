@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from deploy.kernels.memory import NARROW
 from deploy.kernels.shape import BYTES, Gemm, Shape
@@ -17,6 +19,11 @@ class Ceilings:
 
     bandwidth: float
     operations: float
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Ceilings:
+        """As a device tells them among its facts."""
+        return cls(facts["bandwidth"], facts["operations"])
 
 
 def bound(shape: Shape, gemm: Gemm, tokens: int, ceilings: Ceilings) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any, Literal
 
 from deploy.kernels.table import Config
@@ -59,11 +60,7 @@ class Timing:
     @property
     def median(self) -> float:
         """Seconds a call; infinite where there is no figure."""
-        ordered = sorted(self.seconds)
-        middle = len(ordered) // 2
-        if not ordered:
-            return float("inf")
-        return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+        return median(self.seconds) if self.seconds else float("inf")
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:

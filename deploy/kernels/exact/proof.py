@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.kernels.exact.kernel import Kernel, specialisation
-from deploy.kernels.gpu import Gpu
+from deploy.kernels.gpu import Gpu, arch
 
 FP8 = ("e4m3", "e5m2", "f8f6f4")
 """How PTX names FP8 operands of a matrix instruction."""
@@ -30,7 +30,7 @@ class Target:
     @property
     def arch(self) -> int:
         """The compute capability as Triton writes it: 121."""
-        return 10 * self.gpu.capability[0] + self.gpu.capability[1]
+        return arch(self.gpu.capability)
 
 
 @dataclass(frozen=True)

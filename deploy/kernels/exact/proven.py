@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from deploy.errors import ConfigError
 from deploy.event import Event
+from deploy.grid import grid
 from deploy.kernels.check import Row, Verdict
 from deploy.kernels.exact.kernel import Kernel, representatives
 from deploy.kernels.exact.proof import Proof
@@ -15,7 +16,6 @@ from deploy.kernels.exact.proof import Target as Arch
 from deploy.kernels.exact.prove import Proofs, prove
 from deploy.kernels.finding import Finding, Target
 from deploy.kernels.models import BY_HAND
-from deploy.kernels.report import grid
 from deploy.kernels.shape import Shape
 
 NATIVE = "sm120"

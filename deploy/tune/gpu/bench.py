@@ -20,6 +20,7 @@ from torch import Tensor
 
 from deploy.kernels.exact.kernel import Kernel
 from deploy.kernels.exact.launcher import StandIns, launch, load
+from deploy.kernels.gpu import arch
 from deploy.kernels.shape import Gemm
 from deploy.tune.gpu import routing, tensors
 from deploy.tune.gpu.ceilings import best_of, facts, mark
@@ -54,8 +55,8 @@ class Bench:
         if problem.emulation:
             limit_shared_memory(problem.emulation.shared_memory)
         torch.manual_seed(0)
-        major, minor = torch.cuda.get_device_capability()
-        self._module: Any = load(source, StandIns(10 * major + minor, ("sglang",), **_GIVEN))
+        number = arch(torch.cuda.get_device_capability())
+        self._module: Any = load(source, StandIns(number, ("sglang",), **_GIVEN))
         self._weights: dict[str, list[Quantised]] = {}
         self._recording: routing.Recording | None = None
         if problem.recorded:

@@ -13,7 +13,7 @@ from deploy import store
 from deploy.errors import TuneError
 from deploy.event import Event, Note
 from deploy.kernels.exact.source import MODULE, installed, of_wheel
-from deploy.kernels.gpu import Gpu
+from deploy.kernels.gpu import arch
 from deploy.tune.device import STAND_IN_TIMER, Device
 from deploy.tune.happening import Happening
 from deploy.tune.local import measured
@@ -39,7 +39,7 @@ class Here:
             raise TuneError(f"--topk-ids-dir {self._problem.recorded}: is no folder here", hint)
         found = source(self._sglang)
         yield Note(f"times SGLang {self._sglang}'s kernel, from {found}")
-        self._device = Device(self._problem, found, _arch(self._problem.gpu), len(os.sched_getaffinity(0)))
+        self._device = Device(self._problem, found, arch(self._problem.gpu.capability), len(os.sched_getaffinity(0)))
         facts = self._device.facts()
         yield Note(
             f"on {facts['device']}: {facts['bandwidth'] / 1e9:.0f} GB/s, {facts['operations'] / 1e12:.0f} TFLOPS"
@@ -64,11 +64,6 @@ def source(sglang: str) -> Path:
     folder = store.cache() / "sources" / f"sglang-{sglang}"
     store.keep(folder, lambda new: (new / MODULE).write_bytes(of_wheel(sglang)))
     return folder / MODULE
-
-
-def _arch(gpu: Gpu) -> int:
-    major, minor = gpu.capability
-    return 10 * major + minor
 
 
 def _version() -> str:

@@ -13,6 +13,7 @@ from deploy.command import Command, Result
 from deploy.container import pull
 from deploy.errors import BuildError, TuneError
 from deploy.event import Event, Note, Progress
+from deploy.kernels.gpu import arch
 from deploy.launch.node import NodeFacts
 from deploy.launch.plan import PULL_TIMEOUT
 from deploy.remote import facts as probe
@@ -56,8 +57,7 @@ class Nodes:
         yield from self._pulled(image, seen)
         self._launch = Launch(cluster, image, self._problem, secrets.token_hex(32))
         found = yield from self._asked()
-        major, minor = found[0]["capability"]
-        self._arch = 10 * major + minor
+        self._arch = arch(found[0]["capability"])
         self._gpus = {rank: int(facts.get("gpus", 1)) for rank, facts in found.items()}
         yield Note(f"{sum(self._gpus.values())} GPUs on {len(found)} nodes: {found[0]['device']}")
         return found[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deploy.kernels.report import grid
+from deploy.grid import grid
 from deploy.kernels.table import Config
 from deploy.tune.comparison import Compared, Comparison, Side
 from deploy.tune.picture import Lines

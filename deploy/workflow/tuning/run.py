@@ -33,8 +33,7 @@ def tune(order: Order, site: Site) -> Generator[Event, None, Outcome]:
 
 def task_for(order: Order, facts: Mapping[str, Any]) -> Task:
     """Largest sizes first."""
-    ceilings = Ceilings(facts["bandwidth"], facts["operations"])
-    return Task(order.problem, longest_first(order.sizes), ceilings, order.only)
+    return Task(order.problem, longest_first(order.sizes), Ceilings.of(facts), order.only)
 
 
 def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Generator[Event, None, Outcome]:

@@ -64,7 +64,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Task, Known]:
     device = Device(PROBLEM, Path(__file__), 121, 1)
     try:
         facts = device.facts()
-        task = Task(PROBLEM, longest_first(SIZES), Ceilings(facts["bandwidth"], facts["operations"]), ONLY)
+        task = Task(PROBLEM, longest_first(SIZES), Ceilings.of(facts), ONLY)
         told = local.measured(task, task.sizes, device, {})
         return task, {one.trial: one.timing for one in told if isinstance(one, Measured)}
     finally:

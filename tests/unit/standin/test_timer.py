@@ -44,7 +44,7 @@ def test_another_round_of_the_same_differs_by_a_little_noise() -> None:
 
 def test_no_timing_beats_the_bound_of_its_own_ceilings() -> None:
     found = facts(Path(__file__))
-    ceilings = Ceilings(found["bandwidth"], found["operations"])
+    ceilings = Ceilings.of(found)
     problem = Problem(SHAPE, GB10)
     for tokens in (1, 64, 4096):
         for gemm in SHAPE.gemms:

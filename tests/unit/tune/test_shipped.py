@@ -50,8 +50,8 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
 @pytest.fixture(scope="module")
 def found(journal: Journal) -> dict[int, Found]:
     problem = Problem(GLM, GB10, emulation=Emulation("sm121", GB10.shared_memory))
-    ceilings = Ceilings(journal.facts["bandwidth"], journal.facts["operations"])
-    return dict(results(Task(problem, sizes(DEFAULT_SERVER), ceilings), journal.known).found)
+    task = Task(problem, sizes(DEFAULT_SERVER), Ceilings.of(journal.facts))
+    return dict(results(task, journal.known).found)
 
 
 @pytest.mark.parametrize("gemm", GEMMS)
