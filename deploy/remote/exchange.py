@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.command import Command, Result
+from deploy.remote.liveness import BROKE
 
 OnLine = Callable[[str], None]
 _PIECE = 1 << 16
@@ -76,7 +77,9 @@ class Exchange:
             self._turn()
         self._say(last=True)
         code = self.channel.recv_exit_status()
-        return self._result(code if code >= 0 else None, "" if code >= 0 else "the connection broke")
+        # A command that a signal ended has no code, and its connection stays.
+        why = "" if code >= 0 else self._over() or "a signal ended it on the node"
+        return self._result(code if code >= 0 else None, why)
 
     def _begin(self) -> None:
         self.channel.event = _Reply(self._over)
@@ -93,7 +96,7 @@ class Exchange:
             return "stopped"
         if time.monotonic() > self._deadline:
             return f"no answer in {self.command.timeout:g} s"
-        return "" if self.channel.get_transport().active else "the connection broke"
+        return "" if self.channel.get_transport().active else BROKE
 
     def _turn(self) -> None:
         """Wait a moment for more, and feed what is due."""

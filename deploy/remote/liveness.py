@@ -9,6 +9,8 @@ ASK_EVERY = 2.0
 """Seconds between two questions to a node."""
 SILENCE = 8
 """Seconds without a word from a node after which its connection is given up."""
+BROKE = "the connection broke"
+_LAST_WORDS = ("Disconnect", "Exception", "Socket exception", "Unknown exception", "Channel request", "EOF in transport")
 
 
 class Liveness:
@@ -19,8 +21,10 @@ class Liveness:
     """
 
     def __init__(self, transport: Any, name: str) -> None:
-        self.silent = False
+        self.ending = ""
+        """Why the connection ended, as far as this side knows."""
         self._transport, self._heard, self._over = transport, 0, threading.Event()
+        transport.logger = self
         self._listen(transport.packetizer)
         # Two threads, since a question may block for good on a connection that takes no more bytes.
         works = {"asks": self._ask, "judges": self._judge}
@@ -38,6 +42,11 @@ class Liveness:
 
         packetizer.read_message = counted
 
+    def log(self, level: int, text: str, *more: object) -> None:  # noqa: ARG002
+        """paramiko's own log of the connection, the words with which sshd ends one among it."""
+        if text.startswith(_LAST_WORDS) and not self.ending:
+            self.ending = f"{BROKE}: {text}"
+
     def _ask(self) -> None:
         try:
             while not self._over.wait(ASK_EVERY) and self._transport.active:
@@ -50,7 +59,7 @@ class Liveness:
         while not self._over.wait(1.0) and self._transport.active:
             heard, missed = self._heard, 0 if self._heard != heard else missed + 1
             if missed >= SILENCE:
-                self.silent = True
+                self.ending = f"the node has not answered for {SILENCE} s"
                 self._transport.close()
 
     def close(self) -> None:

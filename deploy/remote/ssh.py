@@ -17,7 +17,7 @@ from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
 from deploy.errors import HostKeyError, RemoteError
 from deploy.remote.exchange import Ends, Exchange
-from deploy.remote.liveness import SILENCE, Liveness
+from deploy.remote.liveness import BROKE, Liveness
 
 # What fails is told by Results and errors; paramiko's own lines would break into the view.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -79,9 +79,9 @@ class Session:
             result = self._result(command, ends or Ends())
         except (paramiko.SSHException, OSError, EOFError) as error:
             result = Result(command, None, stderr=f"the connection is lost: {_text(error)}")
-        if result.code is None and liveness and liveness.silent:
-            why = f"the node has not answered for {SILENCE} s"
-            return replace(result, stderr=f"{result.stderr}\n{why}".strip())
+        if result.code is None and liveness and liveness.ending:
+            said = result.stderr.removesuffix(BROKE).rstrip()
+            return replace(result, stderr=f"{said}\n{liveness.ending}".strip())
         return result
 
     def _result(self, command: Command, ends: Ends) -> Result:
