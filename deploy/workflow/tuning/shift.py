@@ -26,8 +26,8 @@ BACK_EVERY = 10.0
 """Seconds that one try to reach a lost node takes."""
 HEAD = "head"
 SILENCE = 900.0
-"""Seconds without a word from the head, which speaks for all, until it is taken for hung. The longest wait of a sound run
-is for the compiler, which has its own limit of some minutes."""
+"""Seconds without a word from the head, which speaks for all, until it is taken for hung. A sound run waits longest
+for the compiler, which has its own limit of some minutes."""
 
 
 @dataclass(frozen=True)
