@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy.launch.evidence import Head, Health, LogLine, Seen, moment, read_start, shown, span
+from deploy.launch.evidence import Head, Health, LogLine, Seen, moment, read_start, shown
 from deploy.launch.load import Load, Sample
 from deploy.launch.node import RunningRank
 from deploy.launch.pulse import Pulse
@@ -261,11 +261,3 @@ def test_times_are_read_as_docker_writes_them() -> None:
     assert moment("soon") is None
     assert shown(1767225600.9) == "2026-01-01T00:00:00Z"
     assert shown(None) == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-3, "0 s"), (42.4, "42 s"), (119, "119 s"), (300, "5 min"), (7300, "2.0 h"), (200_000, "2.3 days")],
-)
-def test_spans_are_for_people(seconds: float, text: str) -> None:
-    assert span(seconds) == text
