@@ -1,0 +1,142 @@
+"""Reads what is wanted of a base out of its registry, and keeps it in the user's cache. Knows no patch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import BuildError
+from deploy.event import Event, Note, Progress
+from deploy.image.base.scan import scan
+from deploy.image.base.sight import Base, File, Sight, Wanted, enough, hinted, merged
+from deploy.registry.manifest import Manifest
+from deploy.registry.repository import Repository
+from deploy.store import cache, keep
+
+SMALL = 32 << 20
+"""Bytes of a layer that is read to its end rather than left as soon as enough is found."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A base in its registry: its manifest for the platform, and its config."""
+
+    repository: Repository
+    manifest: Manifest
+    config: Mapping[str, Any]
+
+    @property
+    def history(self) -> list[Mapping[str, object]]:
+        return list(self.config.get("history") or [])
+
+
+def known(place: Place, wanted: Wanted, *, whole: bool = False) -> Generator[Event, None, Base]:
+    """From the cache, else from the registry: as much as is needed, or every layer. Raises BuildError, RegistryError."""
+    folder = kept_at(place.manifest.digest, wanted)
+    kept = load(folder)
+    if kept and not (whole and kept.unread):
+        return kept
+    found = yield from _read(place, wanted, whole=whole)
+    if kept is None:
+        keep(folder, lambda new: (new / "base.json").write_text(dumped(found), encoding="utf-8"))
+    return found
+
+
+def kept_at(digest: str, wanted: Wanted) -> Path:
+    """Where the cache has it."""
+    asked = hashlib.sha256(json.dumps(asdict(wanted), sort_keys=True).encode()).hexdigest()
+    return cache() / "bases" / digest.replace(":", "-") / asked[:16]
+
+
+def load(folder: Path) -> Base | None:
+    """What is kept there; None where there is nothing that can be read."""
+    try:
+        raw = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+        files = {
+            path: File(base64.b64decode(one["content"]), one["mode"], one["layer"])
+            for path, one in raw.pop("files").items()
+        }
+        lists = {name: tuple(raw.pop(name)) for name in ("compiled", "folders", "nccl")}
+        return Base(files, **lists, **raw)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def dumped(base: Base) -> str:
+    """The same as text."""
+    files = {
+        path: {**vars(one), "content": base64.b64encode(one.content).decode()} for path, one in base.files.items()
+    }
+    return json.dumps({**vars(base), "files": files}, indent=1)
+
+
+def _read(place: Place, wanted: Wanted, *, whole: bool) -> Generator[Event, None, Base]:
+    """Layer by layer. Raises BuildError where a file that must be there is not."""
+    sights: dict[int, Sight] = {}
+    count = len(place.manifest.layers)
+    for at in _order(place, wanted):
+        found, _ = merged(sights, wanted, count)
+        if whole or not enough(found, wanted) or _matters(place, at, sights):
+            sights[at] = yield from _sight(place, at, wanted, sights, whole=whole)
+    found, odd = merged(sights, wanted, count)
+    _check(place, found, odd, wanted)
+    if found.unread and not whole:
+        yield Note(f"{found.unread} of the base's {count} layers were not read to their end; `build --lock` reads all")
+    return found
+
+
+def _order(place: Place, wanted: Wanted) -> Iterator[int]:
+    """Where the history says that SGLang was copied, then from the top."""
+    count = len(place.manifest.layers)
+    first = hinted(place.history, wanted.tree, count)
+    yield from first
+    yield from (at for at in reversed(range(count)) if at not in first)
+
+
+def _matters(place: Place, at: int, sights: Mapping[int, Sight]) -> bool:
+    """A small layer above one that was read may change what that one has."""
+    return bool(sights) and at > min(sights) and place.manifest.layers[at].size <= SMALL
+
+
+def _sight(
+    place: Place, at: int, wanted: Wanted, sights: Mapping[int, Sight], *, whole: bool
+) -> Generator[Event, None, Sight]:
+    """One layer; left early only where it is large, and all that is needed is there."""
+    layer = place.manifest.layers[at]
+    count = len(place.manifest.layers)
+
+    def stop(now: Sight) -> bool:
+        return bool(now.files or now.nccl) and enough(merged({**sights, at: now}, wanted, count)[0], wanted)
+
+    early = not whole and layer.size > SMALL
+    task = f"reading layer {at + 1} of {count} of the base"
+    with place.repository.blob(layer.digest, layer.size) as blob:
+        looking = scan(blob, layer.media_type, layer.digest, wanted, *([stop] if early else []))
+        try:
+            while True:
+                yield Progress(task, next(looking), layer.size)
+        except StopIteration as end:
+            sight: Sight = end.value
+    yield Progress(task, layer.size, layer.size)
+    return sight
+
+
+def _check(place: Place, found: Base, odd: Mapping[str, str], wanted: Wanted) -> None:
+    """Raises BuildError with what was found instead."""
+    name = f"{place.repository.name}@{place.manifest.digest}"
+    if odd:
+        path, what = next(iter(sorted(odd.items())))
+        raise BuildError(f"{name}: /{path} is {what}", "build with --engine docker, which follows it, and push")
+    lacking = [path for path in wanted.needed if path not in found.files]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        hint = "image.base must carry SGLang there, as lmsysorg/sglang:spark does"
+        raise BuildError(f"{name}: no /{wanted.tree}/{lacking[0]}{more} in any of its layers", hint)
+    if wanted.nccl and not found.nccl:
+        hint = "set image.nccl to null, which leaves the base's own NCCL, or build with --engine docker"
+        raise BuildError(f"{name}: has no package nvidia-nccl-cu13 that could be replaced", hint)
