@@ -9,6 +9,7 @@ import posixpath
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import IO
 
 FORM = 1
@@ -70,7 +71,7 @@ def write(entries: Iterable[Entry], target: IO[bytes], epoch: int = 0) -> Packed
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:
     """By path, so that a folder comes before what is in it. Raises ValueError where two have one path."""
     ordered = sorted(entries, key=lambda one: one.path)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.path == other.path:
             raise ValueError(f"{one.path}: twice in one layer")
     return ordered

@@ -1,6 +1,6 @@
 """Wheels as the files of a layer, as pip would lay them out, with any Python and for any platform. Installs nothing.
 
-No scripts are made of entry points, and no bytecode: the first depend on pip's version, the second on the base's Python.
+No scripts are made of entry points, and no bytecode: the first follow pip's version, the second the base's Python.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from deploy.errors import BuildError
 from deploy.image.layer import Entry, file
@@ -64,7 +64,7 @@ def _entry(wheel: Path, one: zipfile.ZipInfo, folder: str) -> Entry:
 
 
 def _open(wheel: Path, name: str) -> IO[bytes]:
-    return _Member(wheel, name)
+    return cast("IO[bytes]", _Member(wheel, name))
 
 
 class _Member(io.RawIOBase):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note, Progress
@@ -24,10 +25,11 @@ SMALL = 32 << 20
 
 @dataclass(frozen=True)
 class Place:
-    """A base in its registry: its manifest for the platform, and its config."""
+    """A base in its registry: its manifest for the platform, and its config, also as the registry has it."""
 
     repository: Repository
     manifest: Manifest
+    raw: bytes
     config: Mapping[str, Any]
 
     @property
@@ -35,22 +37,25 @@ class Place:
         return list(self.config.get("history") or [])
 
 
-def known(place: Place, wanted: Wanted, *, whole: bool = False) -> Generator[Event, None, Base]:
-    """From the cache, else from the registry: as much as is needed, or every layer. Raises BuildError, RegistryError."""
-    folder = kept_at(place.manifest.digest, wanted)
-    kept = load(folder)
-    if kept and not (whole and kept.unread):
-        return kept
-    found = yield from _read(place, wanted, whole=whole)
-    if kept is None:
-        keep(folder, lambda new: (new / "base.json").write_text(dumped(found), encoding="utf-8"))
+def known(place: Place, wanted: Wanted, *, whole: bool = False, checked: bool = False) -> Generator[Event, None, Base]:
+    """From the cache, else from the registry: as much as is needed, or every layer. Raises BuildError, RegistryError.
+
+    `checked`: leave no layer before its checksum is known.
+    """
+    for folder in kept_at(place.manifest.digest, wanted)[: 1 if whole else 2]:
+        if kept := load(folder):
+            return kept
+    found = yield from _read(place, wanted, whole=whole, early=not (whole or checked))
+    to = kept_at(place.manifest.digest, wanted)[1 if found.unread else 0]
+    keep(to, lambda new: (new / "base.json").write_text(dumped(found), encoding="utf-8"))
     return found
 
 
-def kept_at(digest: str, wanted: Wanted) -> Path:
-    """Where the cache has it."""
-    asked = hashlib.sha256(json.dumps(asdict(wanted), sort_keys=True).encode()).hexdigest()
-    return cache() / "bases" / digest.replace(":", "-") / asked[:16]
+def kept_at(digest: str, wanted: Wanted) -> tuple[Path, Path]:
+    """Where the cache has what was read whole, and what was read in part."""
+    asked = hashlib.sha256(json.dumps(asdict(wanted), sort_keys=True).encode()).hexdigest()[:16]
+    above = cache() / "bases" / digest.replace(":", "-")
+    return above / asked, above / f"{asked}-part"
 
 
 def load(folder: Path) -> Base | None:
@@ -59,33 +64,31 @@ def load(folder: Path) -> Base | None:
         raw = json.loads((folder / "base.json").read_text(encoding="utf-8"))
         files = {
             path: File(base64.b64decode(one["content"]), one["mode"], one["layer"])
-            for path, one in raw.pop("files").items()
+            for path, one in raw["files"].items()
         }
-        lists = {name: tuple(raw.pop(name)) for name in ("compiled", "folders", "nccl")}
-        return Base(files, **lists, **raw)
+        lists = [tuple(raw[name]) for name in ("compiled", "folders", "nccl")]
+        return Base(files, *lists, python=str(raw["python"]), unread=int(raw["unread"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
 def dumped(base: Base) -> str:
     """The same as text."""
-    files = {
-        path: {**vars(one), "content": base64.b64encode(one.content).decode()} for path, one in base.files.items()
-    }
+    files = {path: {**vars(one), "content": base64.b64encode(one.content).decode()} for path, one in base.files.items()}
     return json.dumps({**vars(base), "files": files}, indent=1)
 
 
-def _read(place: Place, wanted: Wanted, *, whole: bool) -> Generator[Event, None, Base]:
+def _read(place: Place, wanted: Wanted, *, whole: bool, early: bool) -> Generator[Event, None, Base]:
     """Layer by layer. Raises BuildError where a file that must be there is not."""
     sights: dict[int, Sight] = {}
     count = len(place.manifest.layers)
     for at in _order(place, wanted):
         found, _ = merged(sights, wanted, count)
         if whole or not enough(found, wanted) or _matters(place, at, sights):
-            sights[at] = yield from _sight(place, at, wanted, sights, whole=whole)
+            sights[at] = yield from _sight(place, at, wanted, sights, early=early)
     found, odd = merged(sights, wanted, count)
     _check(place, found, odd, wanted)
-    if found.unread and not whole:
+    if found.unread:
         yield Note(f"{found.unread} of the base's {count} layers were not read to their end; `build --lock` reads all")
     return found
 
@@ -104,7 +107,7 @@ def _matters(place: Place, at: int, sights: Mapping[int, Sight]) -> bool:
 
 
 def _sight(
-    place: Place, at: int, wanted: Wanted, sights: Mapping[int, Sight], *, whole: bool
+    place: Place, at: int, wanted: Wanted, sights: Mapping[int, Sight], *, early: bool
 ) -> Generator[Event, None, Sight]:
     """One layer; left early only where it is large, and all that is needed is there."""
     layer = place.manifest.layers[at]
@@ -113,17 +116,31 @@ def _sight(
     def stop(now: Sight) -> bool:
         return bool(now.files or now.nccl) and enough(merged({**sights, at: now}, wanted, count)[0], wanted)
 
-    early = not whole and layer.size > SMALL
     task = f"reading layer {at + 1} of {count} of the base"
     with place.repository.blob(layer.digest, layer.size) as blob:
-        looking = scan(blob, layer.media_type, layer.digest, wanted, *([stop] if early else []))
-        try:
-            while True:
-                yield Progress(task, next(looking), layer.size)
-        except StopIteration as end:
-            sight: Sight = end.value
-    yield Progress(task, layer.size, layer.size)
+        looking = scan(
+            cast("IO[bytes]", blob),
+            layer.media_type,
+            layer.digest,
+            wanted,
+            *([stop] if early and layer.size > SMALL else []),
+        )
+        sight = yield from _told(looking, task, layer.size)
     return sight
+
+
+def _told(looking: Generator[int, None, Sight], task: str, size: int) -> Generator[Event, None, Sight]:
+    """How far it is, in bytes, with the rate."""
+    began, at = time.monotonic(), 0
+    try:
+        while True:
+            at = next(looking)
+            yield Progress(task, at, size, rate=at / max(time.monotonic() - began, 1e-3))
+    except StopIteration as end:
+        if at:
+            yield Progress(task, size, size)
+        sight: Sight = end.value
+        return sight
 
 
 def _check(place: Place, found: Base, odd: Mapping[str, str], wanted: Wanted) -> None:

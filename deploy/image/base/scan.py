@@ -9,7 +9,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Generator
-from typing import IO
+from typing import IO, cast
 
 from deploy.errors import BuildError
 from deploy.image.base.sight import File, Sight, Wanted
@@ -82,7 +82,9 @@ def scan(
     looking, packed = Looking(wanted, layer), _Counted(blob)
     said = 0
     try:
-        with tarfile.open(fileobj=opened(packed, media_type, layer), mode="r|", bufsize=1 << 18) as tar:
+        with tarfile.open(
+            fileobj=opened(cast("IO[bytes]", packed), media_type, layer), mode="r|", bufsize=1 << 18
+        ) as tar:
             for entry in tar:
                 looking.take(entry, lambda one=entry: _content(tar, one))  # type: ignore[misc]
                 if stop(looking.sight):

@@ -42,7 +42,7 @@ class File:
 class Sight:
     """What one layer has of it. `odd` are wanted paths that are no plain files there; `whole`: nothing was left unread.
 
-    `hidden` are paths that the layer takes away from those below, `emptied` folders of which it does so with all in them.
+    `hidden` are paths that the layer takes from those below, `emptied` folders of which it does so with all in them.
     """
 
     files: dict[str, File] = field(default_factory=dict)
@@ -58,10 +58,8 @@ class Sight:
     @property
     def found(self) -> dict[str, set[str]]:
         """All that it has, by kind."""
-        return {
-            **{"files": set(self.files), "odd": set(self.odd), "compiled": self.compiled},
-            **{"folders": self.folders, "nccl": self.nccl, "pythons": self.pythons},
-        }
+        more = {"compiled": self.compiled, "folders": self.folders, "nccl": self.nccl, "pythons": self.pythons}
+        return {"files": set(self.files), "odd": set(self.odd), **more}
 
 
 @dataclass(frozen=True)
