@@ -15,12 +15,12 @@ from deploy.event import Event, Note
 from deploy.image import layout, patched, squeezed
 from deploy.image.base import lock as locks
 from deploy.image.base.contents import contents
-from deploy.image.base.reading import Place, known
+from deploy.image.base.place import Place, find
+from deploy.image.base.reading import known
 from deploy.image.base.sight import Base, Wanted
 from deploy.image.dockerfile import built_for_text, split_base
 from deploy.image.layer import write
 from deploy.image.order import RECIPE_LABEL, Order, may_move
-from deploy.image.place import find
 from deploy.image.squeezed import Ready
 from deploy.inside.check import VARIABLE
 from deploy.inside.manifest import Manifest as Patches

@@ -8,7 +8,8 @@ from dataclasses import replace
 from deploy.errors import BuildError
 from deploy.event import Event, Note
 from deploy.image.base.lock import Locked
-from deploy.image.base.reading import Place, kept_at, known, load
+from deploy.image.base.place import Place
+from deploy.image.base.reading import kept_at, known, load
 from deploy.image.base.sight import Wanted
 from deploy.inside.manifest import Manifest, sha256
 from deploy.store import package

@@ -7,34 +7,19 @@ import hashlib
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from deploy.errors import BuildError
 from deploy.event import Event, Note, Progress
+from deploy.image.base.place import Place
 from deploy.image.base.scan import scan
 from deploy.image.base.sight import Base, File, Sight, Wanted, enough, hinted, merged
-from deploy.registry.manifest import Manifest
-from deploy.registry.repository import Repository
 from deploy.store import cache, keep
 
 SMALL = 32 << 20
 """Bytes of a layer that is read to its end rather than left as soon as enough is found."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A base in its registry: its manifest for the platform, and its config, also as the registry has it."""
-
-    repository: Repository
-    manifest: Manifest
-    raw: bytes
-    config: Mapping[str, Any]
-
-    @property
-    def history(self) -> list[Mapping[str, object]]:
-        return list(self.config.get("history") or [])
 
 
 def known(place: Place, wanted: Wanted, *, whole: bool = False, checked: bool = False) -> Generator[Event, None, Base]:
@@ -66,8 +51,8 @@ def load(folder: Path) -> Base | None:
             path: File(base64.b64decode(one["content"]), one["mode"], one["layer"])
             for path, one in raw["files"].items()
         }
-        lists = [tuple(raw[name]) for name in ("compiled", "folders", "nccl")]
-        return Base(files, *lists, python=str(raw["python"]), unread=int(raw["unread"]))
+        compiled, folders, nccl = (tuple(map(str, raw[name])) for name in ("compiled", "folders", "nccl"))
+        return Base(files, compiled, folders, nccl, str(raw["python"]), int(raw["unread"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

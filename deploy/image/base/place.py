@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from deploy.cluster.spec import Image
 from deploy.errors import BuildError
-from deploy.image.base.reading import Place
-from deploy.registry.manifest import chosen, fits, platform_of
+from deploy.registry.manifest import Manifest, chosen, fits, platform_of
 from deploy.registry.name import parse
 from deploy.registry.repository import Repository
+
+
+@dataclass(frozen=True)
+class Place:
+    """A base in its registry: its manifest for the platform, and its config, also as the registry has it."""
+
+    repository: Repository
+    manifest: Manifest
+    raw: bytes
+    config: Mapping[str, Any]
+
+    @property
+    def history(self) -> list[Mapping[str, object]]:
+        return list(self.config.get("history") or [])
 
 
 def find(source: Repository, image: Image) -> tuple[Place, str]:
