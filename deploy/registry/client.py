@@ -31,6 +31,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 HOPS = 5
 SAID = 4096
 """Bytes of a refusal that are read."""
+PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Body:
         left = self.size
         for piece in self.opened():
             left -= len(piece)
-            yield piece
+            # A piece is sent within one timeout, or not at all.
+            yield from (piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
         if left:
             raise RegistryError(f"what was to be sent is {abs(left)} bytes too {'short' if left > 0 else 'long'}", "")
 
@@ -184,9 +186,14 @@ class Registry:
                 data=call.body,
                 stream=True,
                 allow_redirects=False,
-                timeout=(self.patience.connect, self.patience.read),
+                timeout=self._timeout(call),
             )
         return Answer(response, call.what)
+
+    def _timeout(self, call: Call) -> tuple[float, float]:
+        """(until connected, until it answers), in seconds. While a body is sent the first one holds for each piece."""
+        patience = self.patience
+        return (patience.read, patience.finish) if isinstance(call.body, Body) else (patience.connect, patience.read)
 
     def _token(self, ask: Ask) -> bytes:
         """What a token server says. Raises RegistryError; CutError where it may do better later."""

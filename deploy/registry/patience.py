@@ -16,13 +16,15 @@ AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 class Patience:
     """`waits`: seconds before each further try. `most`: the longest wait that a registry may ask for.
 
-    `connect` and `read`: seconds until a connection must stand, and that it may be silent.
+    `connect` and `read`: seconds until a connection must stand, and that it may be silent. `finish`: that it may be
+    after a blob was sent, which registries then read once more.
     """
 
     waits: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     most: float = 120.0
     connect: float = 10.0
     read: float = 60.0
+    finish: float = 300.0
     sleep: Callable[[float], None] = time.sleep
 
     def pauses(self) -> Iterator[float]:
