@@ -17,6 +17,8 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 ROOT = TREE.lstrip("/")
 SITE = "usr/local/lib/python3.12/dist-packages"
 CACHED = f"{ROOT}/sglang/srt/function_call/__pycache__/function_call_parser.cpython-312.pyc"
+PARTS = ("function_call", "parser", "entrypoints/openai", "layers/moe/fused_moe_triton")
+"""What is taken of the tree: the folders in which something is patched."""
 Made = tuple[Sequence[Entry], str]
 """The entries of a layer, and its line in the history."""
 
@@ -24,7 +26,8 @@ Made = tuple[Sequence[Entry], str]
 def layers(version: str, to: Path, changes: Mapping[str, bytes] | None = None) -> list[Made]:
     """Below a system with an NCCL, then SGLang's tree with `changes`, and on top what later steps left behind."""
     unpack(version, to)
-    found = {str(one.relative_to(to)): one.read_bytes() for one in sorted((to / "sglang" / "srt").rglob("*.py"))}
+    srt = to / "sglang" / "srt"
+    found = {str(one.relative_to(to)): one.read_bytes() for part in PARTS for one in (srt / part).glob("*.py")}
     found |= dict(changes or {})
     parents = {str(parent) for path in found for parent in Path(path).parents if str(parent) != "."}
     copied = [folder(f"{ROOT}/{one}") for one in parents] + [file(f"{ROOT}/{path}", one) for path, one in found.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -50,6 +51,9 @@ class World:
 
     def repository(self, name: str) -> Repository:
         return Repository(self.client, name)
+
+    def repository_of(self, wanted: Order) -> Repository:
+        return self.repository(wanted.image.repository.partition("/")[2])
 
     def push(self, made: list[small_base.Made], platform: str = PLATFORM) -> str:
         """A base under a name of its own."""
@@ -107,7 +111,7 @@ def appended(wanted: Order, lock: Path = NONE, *, again: bool = False) -> tuple[
 
 def manifest(world: World, wanted: Order, digest: str) -> tuple[Manifest, dict[str, Any]]:
     """The image's manifest and config."""
-    target = world.repository(wanted.image.repository.partition("/")[2])
+    target = world.repository_of(wanted)
     found = target.manifest(digest)
     return found, json.loads(target.content(found.config))
 
@@ -115,10 +119,9 @@ def manifest(world: World, wanted: Order, digest: str) -> tuple[Manifest, dict[s
 def top(world: World, wanted: Order, digest: str) -> dict[str, tarfile.TarInfo]:
     """What is in the project's layer."""
     found, _ = manifest(world, wanted, digest)
-    target = world.repository(wanted.image.repository.partition("/")[2])
-    with target.blob(found.layers[-1].digest, found.layers[-1].size) as blob:
-        with tarfile.open(fileobj=blob, mode="r|gz") as tar:  # type: ignore[call-overload]
-            return {one.name: one for one in tar}
+    target = world.repository_of(wanted)
+    with tarfile.open(fileobj=io.BytesIO(target.content(found.layers[-1]))) as tar:
+        return {one.name: one for one in tar}
 
 
 def test_manifest_and_config_say_what_was_laid_on_what(world: World, base: str, root: Path) -> None:
@@ -144,9 +147,8 @@ def test_the_layer_has_what_is_new_and_hides_stale_bytecode(world: World, base: 
     found = top(world, wanted, appended(wanted)[1])
     cache, _, name = small_base.CACHED.rpartition("/")
     tables = f"{TREE.lstrip('/')}/sglang/srt/layers/moe/fused_moe_triton/configs/triton_3_5_0"
-    assert {f"{cache}/.wh.{name}", f"{TREE.lstrip('/')}/{PARSER}", "opt/sglang-spark/deploy/inside/selftest.py"} <= set(
-        found
-    )
+    own = ("opt/sglang-spark/deploy/inside/selftest.py", "opt/sglang-spark/patches/manifest.json")
+    assert {f"{cache}/.wh.{name}", f"{TREE.lstrip('/')}/{PARSER}", *own} <= set(found)
     folders = {name for name, one in found.items() if one.isdir()}
     assert "opt/sglang-spark" in folders
     assert not {"opt", TREE.lstrip("/"), f"{TREE.lstrip('/')}/sglang/srt/function_call", cache} & folders
@@ -175,7 +177,8 @@ ANEW = """
 import sys, tarfile, zlib
 from deploy.image.layer import file, folder, write
 with tarfile.open(sys.argv[1]) as tar:
-    every = [folder(m.name) if m.isdir() else file(m.name, tar.extractfile(m).read(), m.mode) for m in reversed(list(tar))]
+    found = {one: tar.extractfile(one) for one in reversed(list(tar))}
+    every = [file(one.name, it.read(), one.mode) if it else folder(one.name) for one, it in found.items()]
 with open("/dev/null", "wb") as target:
     made = write(every, target)
 print(made.digest, made.diff_id, zlib.ZLIB_RUNTIME_VERSION)
@@ -185,8 +188,7 @@ print(made.digest, made.diff_id, zlib.ZLIB_RUNTIME_VERSION)
 def test_another_python_makes_the_same_layer(world: World, base: str, root: Path, tmp_path: Path) -> None:
     wanted = ordered(world, root, base)
     found, config = manifest(world, wanted, appended(wanted)[1])
-    with world.repository(wanted.image.repository.partition("/")[2]).blob(found.layers[-1].digest) as blob:
-        (tmp_path / "layer").write_bytes(blob.read())
+    (tmp_path / "layer").write_bytes(world.repository_of(wanted).content(found.layers[-1]))
     others = [one for name in ("python3.13", "python3.12", "python3") if (one := shutil.which(name, path="/usr/bin"))]
     if not others:
         pytest.skip("no Python of the system beside this one")
@@ -229,7 +231,7 @@ def test_a_base_with_other_files_is_refused_unless_that_is_allowed(world: World,
     with pytest.raises(BuildError, match="refused, nothing was changed") as caught:
         appended(wanted)
     assert PARSER in caught.value.message
-    assert not world.repository(wanted.image.repository.partition("/")[2]).digest(wanted.reference.rpartition(":")[2])
+    assert not world.repository_of(wanted).digest(wanted.reference.rpartition(":")[2])
     allowed = ordered(world, root, base, allow=["unknown-base"])
     said, digest = appended(allowed)
     assert f"unknown base, allowed: {PARSER}" in said
