@@ -118,7 +118,10 @@ def bench() -> Iterator[Bench]:
         folder = Path(name)
         (folder / "docker").mkdir()
         (folder / "docker" / "config.json").write_text("{}")
-        environ = os.environ | {"DOCKER_CONFIG": str(folder / "docker"), "XDG_CACHE_HOME": str(folder / "cache")}
+        own = {"DOCKER_CONFIG": "docker", "XDG_CACHE_HOME": "cache", "PYTHONPYCACHEPREFIX": "bytecode"}
+        environ = {**os.environ, **{name: str(folder / place) for name, place in own.items()}}
+        # As anywhere but in a test: what was imported once is not compiled anew by every command.
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         with registry(folder) as address, counted(address.rpartition(":")[2]):
             yield Bench(address, folder, environ)
 

@@ -101,10 +101,10 @@ def _registries(order: Order) -> Iterator[tuple[Repository, Repository]]:
 def _patches(order: Order) -> Iterator[Patches]:
     """The very files that go into the image, read by the code that reads them there."""
     with tempfile.TemporaryDirectory() as folder:
-        for path, one in order.context.files.items():
+        for path in order.context.sources:
             if path.startswith("patches/"):
                 (place := Path(folder, path)).parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(one.content)
+                place.write_bytes(order.context.files[path].content)
         yield patched.manifest(Path(folder, "patches"))
 
 
