@@ -27,7 +27,7 @@ NONCE = 32
 
 def main(role: str, address: str, port: str, receivers: str, *command: str) -> int:
     """The exit code: 0 where all of it came through."""
-    token = sys.stdin.buffer.readline().strip()
+    token = _line()
     place = (address, int(port))
     if role == "send":
         return send(_met(place, int(receivers), token), command)
@@ -93,10 +93,18 @@ class Meter:
 
 def _end_with_input(child: subprocess.Popen[bytes]) -> None:
     """When the other end of this program's input goes away, so does all of it."""
-    while sys.stdin.buffer.read1(PIECE):
+    while os.read(0, PIECE):
         pass
     child.kill()
     os._exit(1)
+
+
+def _line() -> bytes:
+    """The first line of the input; a buffered reader's lock would be in the way when this program ends."""
+    taken = bytearray()
+    while not taken.endswith(b"\n") and (one := os.read(0, 1)):
+        taken += one
+    return bytes(taken.strip())
 
 
 def _met(place: tuple[str, int], count: int, token: bytes) -> list[socket.socket]:

@@ -16,7 +16,9 @@ from deploy.launch.node import NodeFacts
 from deploy.launch.secret import SECRETS_MOUNT, has_secrets, secrets_text, served
 from deploy.launch.sglang import server_argv, server_port
 
-PULL, LOAD, COPY = "pull", "load", "copy"
+PULL, LOAD, COPY, START = "pull", "load", "copy", "start"
+BRINGING = (PULL, LOAD, COPY)
+"""The steps that bring the image to the nodes."""
 PULL_TIMEOUT = 4 * 3600.0
 # Importing torch from a cold disk is most of it.
 SELF_TEST_TIMEOUT = 300.0
@@ -171,7 +173,7 @@ def _steps(
     starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
     # What runs goes only when what is to come has proven itself.
     steps = (Step(SELF_TEST, proofs), Step("remove", removals))
-    return (step for step in (*steps, Step("prepare", prepare), Step("start", starts)) if step.commands)
+    return (step for step in (*steps, Step("prepare", prepare), Step(START, starts)) if step.commands)
 
 
 def _prepare(cluster: Cluster, rank: int, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:

@@ -1,0 +1,141 @@
+"""A registry of one image, read-only, spoken over any stream. Listens nowhere itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any, BinaryIO, Protocol
+
+from deploy.delivery import archive
+from deploy.delivery.depot import Depot, LostError
+from deploy.delivery.parcel import Parcel
+
+ROUTE = re.compile(r"/v2/.+/(?P<kind>manifests|blobs)/(?P<digest>sha256:[0-9a-f]{64})")
+ARCHIVE = re.compile(r"/archive/(?P<layer>\d{1,4})")
+BYTES = "application/octet-stream"
+
+
+class Stream(Protocol):
+    """What is asked of a connection."""
+
+    def makefile(self, mode: str) -> BinaryIO: ...
+    def sendall(self, data: bytes, /) -> Any: ...
+
+
+@dataclass
+class Lent:
+    """An image that is lent to one node; `sent` counts the bytes that went there."""
+
+    parcel: Parcel
+    depot: Depot
+    sent: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, stream: Stream) -> None:
+        """Answer requests until the other side is through, or the stream breaks."""
+        try:
+            _Handler(stream, ("node", 0), self)  # type: ignore[arg-type]
+        except (OSError, EOFError, LostError):
+            return  # the engine asks for the rest again, or says what is wrong
+
+
+@dataclass(frozen=True)
+class _Content:
+    kind: str
+    size: int
+    pieces: Iterator[bytes]
+    digest: str = ""
+    start: int = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Lent  # type: ignore[assignment]
+
+    def setup(self) -> None:
+        self.rfile = self.request.makefile("rb")  # type: ignore[assignment]
+        self.wfile = _Counted(self.request, self.server)  # type: ignore[assignment]
+
+    def finish(self) -> None:
+        self.rfile.close()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        self.server.asked.append(format % args)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        found = self._found()
+        if found is None:
+            self._head(404, {"Content-Type": "application/json", "Content-Length": "2"})
+            self.wfile.write(b"{}" if body else b"")
+            return
+        left = found.size - found.start
+        headers = {"Content-Type": found.kind, "Content-Length": str(left), "Accept-Ranges": "bytes"}
+        headers |= {"Docker-Content-Digest": found.digest} if found.digest else {}
+        headers |= {"Content-Range": f"bytes {found.start}-{found.size - 1}/{found.size}"} if found.start else {}
+        self._head(206 if found.start else 200, headers)
+        for piece in found.pieces if body else ():
+            self.wfile.write(piece)
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Docker-Distribution-Api-Version": "registry/2.0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _start(self) -> int:
+        """Where an engine wants to go on."""
+        found = re.fullmatch(r"bytes=(\d+)-\d*", self.headers.get("Range", ""))
+        return int(found[1]) if found else 0
+
+    def _found(self) -> _Content | None:
+        parcel = self.server.parcel
+        if self.path.rstrip("/") == "/v2":
+            return _Content("application/json", 2, iter((b"{}",)))
+        if route := ARCHIVE.fullmatch(self.path):
+            return self._archive(int(route["layer"]))
+        route = ROUTE.fullmatch(self.path)
+        if not route:
+            return None
+        return (self._manifest if route["kind"] == "manifests" else self._blob)(route["digest"])
+
+    def _archive(self, layer: int) -> _Content:
+        parcel, read = self.server.parcel, self.server.depot.read
+        return _Content("application/x-tar", archive.size(parcel, layer), archive.pieces(parcel, layer, read))
+
+    def _manifest(self, digest: str) -> _Content | None:
+        found = next((one for one in self.server.parcel.manifests if one.digest == digest), None)
+        return _Content(found.media_type, len(found.raw), iter((found.raw,)), digest) if found else None
+
+    def _blob(self, digest: str) -> _Content | None:
+        parcel, start = self.server.parcel, self._start()
+        blob = parcel.blobs.get(digest)
+        if blob is None or start >= blob.size:
+            return None
+        if digest == parcel.manifest.config.digest:
+            return _Content(BYTES, blob.size, iter((parcel.config[start:],)), digest, start)
+        return _Content(BYTES, blob.size, self.server.depot.read(blob, start), digest, start)
+
+
+class _Counted:
+    """What goes to the node, counted."""
+
+    closed = False
+
+    def __init__(self, stream: Stream, lent: Lent) -> None:
+        self._stream, self._lent = stream, lent
+
+    def write(self, data: bytes) -> int:
+        self._stream.sendall(data)
+        self._lent.sent += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
