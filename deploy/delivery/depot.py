@@ -1,4 +1,4 @@
-"""Blobs of one image, fetched when first asked for and then kept for whoever asks next. Knows no registry's protocol."""
+"""Blobs of one image, fetched when first asked for and kept for whoever asks next. Speaks no registry's protocol."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Session:
             try:
                 transport.request_port_forward(LOOPBACK, port, took)
             except (paramiko.SSHException, OSError, EOFError) as error:
-                hint = "its sshd must allow remote forwarding (AllowTcpForwarding, DisableForwarding), and the port be free"
+                hint = "its sshd must allow remote forwarding (AllowTcpForwarding), and the port must be free"
                 raise RemoteError(f"port {port} cannot be forwarded to this machine: {_text(error)}", hint) from None
         try:
             yield

@@ -68,15 +68,17 @@ class Lending:
         self.depot = Depot(partial(pieces, found.image), cache() / "delivery")
         self.lent = {rank: Lent(found, self.depot) for rank in ranks}
         self._fleet, self._began = fleet, time.monotonic()
+        self._told: dict[int, int] = {}
 
     def progress(self, shares: Mapping[int, Share]) -> Iterator[Event]:
         """How many bytes each node has got."""
-        passed = max(time.monotonic() - self._began, 0.1)
+        passed = time.monotonic() - self._began
         for rank, one in self.lent.items():
-            if one.sent:
-                total = shares[rank].size
-                name = f"image to {self._fleet.nodes[rank].host} over SSH"
-                yield Progress(name, min(one.sent, total), total, rate=one.sent / passed)
+            sent, total = min(one.sent, shares[rank].size), shares[rank].size
+            if sent > self._told.get(rank, 0):
+                self._told[rank] = sent
+                rate = sent / passed if passed > 1 else None
+                yield Progress(f"image to {self._fleet.nodes[rank].host} over SSH", sent, total, rate=rate)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Steps of a plan carried out on all nodes at once, with what they say on the way. Decides nothing about their order."""
+"""Steps of a plan, carried out on all nodes at once, with what they say on the way. Does not decide their order."""
 
 from __future__ import annotations
 
