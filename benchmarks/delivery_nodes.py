@@ -30,7 +30,6 @@ sys.path.insert(0, str(ROOT))
 
 from deploy.cluster.load import load  # noqa: E402
 from deploy.cluster.spec import Cluster, Image  # noqa: E402
-from deploy.command import Command  # noqa: E402
 from deploy.image.order import order  # noqa: E402
 from deploy.lab.machine import listing, read_listing  # noqa: E402
 from deploy.launch import plan  # noqa: E402
@@ -104,7 +103,9 @@ def measured(nodes: Nodes, base: str, changed: str, layer: int) -> dict[str, Any
 def forget(nodes: Nodes, name: str, image: str) -> None:
     """Remove an image from a node under every name, and what only it needs; also where it was loaded without one."""
     digest = image.partition("@")[2]
-    for line in nodes.inside(name, "docker", "image", "ls", "--digests", "--format", "{{.Digest}} {{.ID}}").splitlines():
+    for line in nodes.inside(
+        name, "docker", "image", "ls", "--digests", "--format", "{{.Digest}} {{.ID}}"
+    ).splitlines():
         if line.startswith((digest, "<none>")):
             nodes.inside(name, "docker", "image", "rm", "--force", line.split()[1])
 

@@ -14,7 +14,7 @@ from deploy import container
 from deploy.cluster.spec import Cluster
 from deploy.command import Command
 from deploy.delivery.parcel import Parcel
-from deploy.delivery.stock import Stock
+from deploy.delivery.stock import LOADED, Stock
 from deploy.launch.node import NodeFacts, lent_name
 from deploy.launch.plan import COPY, LOAD, PULL, PULL_TIMEOUT, Brought, Step
 
@@ -23,6 +23,7 @@ WORTH_COPYING = 256 << 20
 LENT_PORT = 27100
 """The first port on a node's loopback that an image is lent at; below those that a kernel gives away."""
 COPY_PORT = 27300
+_SIZED = 'echo "size $(docker image inspect --format "{{.Size}}" "$1")"; shift; exec "$@"'
 _CARRY = Path(__file__).with_name("carry.py")
 # Its own proxies would not lead to the node's loopback.
 _FETCH = (
@@ -84,11 +85,20 @@ def brought(cluster: Cluster, parcel: Parcel, facts: Sequence[NodeFacts], found:
     loads = {
         rank: _load(lent_port(facts[rank]), share.archive) for rank, share in found.items() if share.archive is not None
     }
-    pulls = {rank: Command(container.pull(one), timeout=PULL_TIMEOUT, loose=True) for rank, one in references.items()}
+    pulls = {rank: _pull(one, found[rank], repository) for rank, one in references.items()}
     first = {rank: pull for rank, pull in pulls.items() if found[rank].source is None}
     later = {rank: pull for rank, pull in pulls.items() if rank not in first}
     steps = (Step(LOAD, loads), Step(PULL, first), Step(COPY, _copies(cluster, facts, found, known)), Step(PULL, later))
     return Brought(tuple(step for step in steps if step.commands), told(cluster, found), references)
+
+
+def _pull(reference: str, share: Share, repository: str) -> Command:
+    """The pull by digest. What was loaded before is marked, since a later pull would not know its layers again."""
+    argv = container.pull(reference)
+    if share.archive is not None or share.source is not None:
+        mark = f"{repository}:{LOADED}{reference.rpartition(':')[2][:12]}"
+        argv = ("sh", "-c", 'docker pull "$1" && docker tag "$1" "$2"', "sh", reference, mark)
+    return Command(argv, timeout=PULL_TIMEOUT, loose=True)
 
 
 def lent_port(facts: NodeFacts) -> int:
@@ -116,6 +126,7 @@ def _copies(
     source = next(share.source for share in found.values() if share.source is not None)
     place = (cluster.nodes[source].fabric, str(_free(COPY_PORT, facts[source])))
     send = _carry("send", *place, str(len(takers)), "docker", "save", known[source])
+    send = replace(send, argv=("sh", "-c", _SIZED, "sh", known[source], *send.argv))
     take = _carry("receive", *place, "1", "docker", "load")
     return {source: send, **dict.fromkeys(takers, take)}
 

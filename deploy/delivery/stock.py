@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.command import Command
 
 _SCRIPT = Path(__file__).with_name("stock.sh")
+LOADED = "loaded-"
+"""How the tag of an image begins whose layers came to a node by `docker load`; the rest is of its digest."""
 _NOWHERE = "sha256:" + "0" * 64
 _ANSWERS = ("manifest unknown", ": not found")
 """What an engine says of a digest that a registry which it may use does not have."""
@@ -17,10 +19,13 @@ _ANSWERS = ("manifest unknown", ": not found")
 
 @dataclass(frozen=True)
 class Held:
-    """An image on a node: the digests that its engine knows it by, and the diff_ids of its layers from the bottom."""
+    """An image on a node: the diff_ids of its layers from the bottom, and whether its engine pulled or pushed them.
 
-    digests: tuple[str, ...]
+    Only then it knows them again by the digests of a manifest; of an image that was loaded it knows none.
+    """
+
     layers: tuple[str, ...]
+    pulled: bool
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Stock:
         return max((_common(one.layers, layers) for one in self.images), default=0)
 
     def known(self, layers: Sequence[str]) -> int:
-        """How many of them a pull leaves out. An engine knows a blob that it pulled or pushed; not what it loaded."""
-        return max((_common(one.layers, layers) for one in self.images if one.digests), default=0)
+        """How many of them a pull leaves out."""
+        return max((_common(one.layers, layers) for one in self.images if one.pulled), default=0)
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:
@@ -49,7 +54,7 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 def command(repository: str) -> Command:
     """Prints a node's stock; `repository`, unless empty, is tried whether the node's engine may pull from it."""
     probe = f"{repository}@{_NOWHERE}" if repository else ""
-    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", probe))
+    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", probe), loose=True)
 
 
 def read(text: str) -> Stock:
@@ -59,12 +64,13 @@ def read(text: str) -> Stock:
         key, _, value = line.partition(" ")
         lines.setdefault(key, []).append(value)
     images = [json.loads(value) for value in lines.get("image", ())]
-    held = tuple(Held(tuple(_digests(one)), tuple(one["layers"] or ())) for one in images)
+    held = tuple(Held(tuple(one["layers"] or ()), _pulled(one)) for one in images)
     said = lines.get("registry", [""])[0]
     answered = any(mark in said for mark in _ANSWERS)
     obstacle = "" if answered else said.removeprefix("Error response from daemon: ") or "it was not asked"
     return Stock(held, "python3" in lines, "containerd" in "".join(lines.get("store", ())), obstacle)
 
 
-def _digests(image: dict[str, list[str] | None]) -> list[str]:
-    return [name.partition("@")[2] for name in image["digests"] or ()]
+def _pulled(image: Mapping[str, Sequence[str] | None]) -> bool:
+    tags = [name.rpartition(":")[2] for name in image["tags"] or ()]
+    return bool(image["digests"]) and not any(tag.startswith(LOADED) for tag in tags)

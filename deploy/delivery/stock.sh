@@ -4,7 +4,7 @@ docker info --format 'store {{json .DriverStatus}}' || exit 1
 command -v python3 >/dev/null && echo 'python3 yes'
 ids=$(docker image ls --quiet --no-trunc | sort -u)
 # shellcheck disable=SC2086
-[ -z "$ids" ] || docker image inspect --format 'image {"digests":{{json .RepoDigests}},"layers":{{json .RootFS.Layers}}}' $ids
+[ -z "$ids" ] || docker image inspect --format 'image {"tags":{{json .RepoTags}},"digests":{{json .RepoDigests}},"layers":{{json .RootFS.Layers}}}' $ids
 # The engine itself is asked to reach the registry: its proxies, its trust and this user's login count, and no others.
 if [ -n "$1" ]; then
   said=$(timeout 15 docker pull --quiet "$1" 2>&1) || case $? in 124) said='no answer in 15 s' ;; esac

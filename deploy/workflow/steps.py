@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploy.command import Result
@@ -116,21 +117,26 @@ class PullMeter(Meter):
 
 
 class CopyMeter(Meter):
-    """Reads the counts of bytes that nodes say of what they sent or took over the fabric, unpacked."""
+    """Reads what nodes say of a copy over the fabric: how large it is about, and what they sent or took, unpacked."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, tuple[str, int]] = {}
+        self._size = 0
+        self._new: dict[int, Progress] = {}
         self._began = time.monotonic()
 
     def hear(self, rank: int, line: str) -> None:
         word, _, count = line.partition(" ")
-        if word in ("sent", "taken") and count.isdigit():
-            self._counts[rank] = (word, int(count))
+        if word == "size" and count.isdigit():
+            self._size = int(count)
+        elif word in WORDS and count.isdigit():
+            rate = int(count) / max(time.monotonic() - self._began, 0.1)
+            self._new[rank] = Progress(WORDS[word], int(count), max(self._size, int(count)) or None, rate=rate)
 
     def told(self, fleet: Fleet) -> Iterator[Event]:
-        passed = max(time.monotonic() - self._began, 0.1)
-        for rank, (word, count) in sorted(self._counts.items()):
-            yield Progress(f"{word} by {fleet.nodes[rank].host} over the fabric", count, rate=count / passed)
+        for rank in sorted(self._new):
+            one = self._new.pop(rank)
+            yield replace(one, task=f"{one.task} {fleet.nodes[rank].host} over the fabric")
 
 
+WORDS = {"sent": "copy from", "taken": "copy to"}
 METERS: Mapping[str, type[Meter]] = {PULL: PullMeter, COPY: CopyMeter}
