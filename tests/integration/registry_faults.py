@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if self.command == "HEAD":
-            return
+            return None
         left = fault.sent
         while piece := answer.read(PIECE if left < 0 else min(PIECE, left)):
             if fault.changed:
@@ -220,9 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _cut(self) -> None:
-        """As a line that breaks: no farewell."""
+        """The end of the connection, in the middle of what is being said."""
         self.close_connection = True
         with suppress(OSError):
             self.wfile.flush()
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.connection.shutdown(socket.SHUT_RDWR)

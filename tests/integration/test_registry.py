@@ -113,19 +113,17 @@ def test_referrers_are_found_by_their_tag_where_a_registry_has_no_list_of_them(b
     assert base.referrers(subject.digest) == [one]
 
 
-@pytest.mark.parametrize("after", [0, 1_500_000, 4_999_999])
+@pytest.mark.parametrize("after", [1, 1_500_000, 4_999_999])
 def test_a_blob_that_is_cut_goes_on_where_it_was_cut(base: Repository, world: World, after: int) -> None:
-    world.plain.faults.append(Fault("GET", "/blobs/sha256", sent=max(after, 1)))
+    world.plain.faults.append(Fault("GET", "/blobs/sha256", sent=after))
     assert content(base) == LAYER
-    assert world.plain.given <= len(LAYER) + 1
-    assert [one.headers.get("Range") for one in world.plain.asked if "/blobs/" in one.path][
-        -1
-    ] == f"bytes={max(after, 1)}-"
+    assert len(LAYER) <= world.plain.given < len(LAYER) + 1000
+    assert [one.headers.get("Range") for one in world.plain.asked if "/blobs/" in one.path][-1] == f"bytes={after}-"
 
 
 def test_a_registry_that_keeps_cutting_is_given_up(base: Repository, world: World) -> None:
-    world.plain.faults.append(Fault("GET", "/blobs/sha256", times=-1, sent=0))
-    with pytest.raises(RegistryError, match="again and again"):
+    world.plain.faults.append(Fault("GET", "/blobs/sha256", times=-1, sent=1))
+    with pytest.raises(RegistryError, match="tried 4 times"):
         content(base)
 
 
@@ -138,19 +136,18 @@ def test_a_blob_with_a_wrong_byte_never_comes_whole(base: Repository, world: Wor
     assert target.tags() == []
 
 
-def test_an_upload_that_is_cut_goes_on_with_what_the_registry_kept(world: World) -> None:
+def test_an_upload_that_is_cut_is_sent_anew(world: World) -> None:
     target = world.repository(world.plain)
     world.plain.faults.append(Fault("PUT", "/blobs/uploads", taken=3_000_000))
     target.upload(BLOB, of_bytes(LAYER))
     assert content(target) == LAYER
-    assert world.plain.count("POST", "/uploads/") == 2  # the first asks for the login
-    assert len(LAYER) <= world.plain.received < len(LAYER) + 100_000
+    assert world.plain.received == len(LAYER) + 3_000_000
 
 
 def test_an_upload_that_keeps_being_cut_leaves_nothing(world: World) -> None:
     target = world.repository(world.plain)
     world.plain.faults.append(Fault("PUT", "/blobs/uploads", times=-1, taken=100_000))
-    with pytest.raises(RegistryError, match=r"of 5\.0 MB\), again and again"):
+    with pytest.raises(RegistryError, match=r"\(5\.0 MB\) \(tried 4 times\)"):
         target.upload(BLOB, of_bytes(LAYER))
     assert not target.has(BLOB.digest)
 
@@ -182,7 +179,7 @@ def test_a_registry_that_fails_for_a_while_is_asked_again(base: Repository, worl
 
 def test_a_registry_that_asks_for_a_long_wait_is_not_waited_for(base: Repository, world: World) -> None:
     world.plain.faults.append(Fault("HEAD", "/manifests/", status=429, headers={"Retry-After": "600"}))
-    with pytest.raises(RegistryError, match="rate limit.* left alone for 600 s"):
+    with pytest.raises(RegistryError, match=r"rate limit.* left alone for 600 s"):
         base.digest("spark")
 
 
@@ -201,12 +198,15 @@ def test_a_refusal_is_said_at_once(base: Repository, world: World, status: int, 
 
 def test_a_registry_that_says_nothing_is_given_up(base: Repository, world: World) -> None:
     world.plain.faults.append(Fault("HEAD", "/manifests/", times=-1, delay=1.5))
-    with pytest.raises(RegistryError, match="connection to the registry failed.*timed out"):
+    with pytest.raises(RegistryError, match=r"connection to the registry failed.*timed out"):
         base.digest("spark")
 
 
 def test_a_registry_that_is_down_is_said(world: World) -> None:
-    with Registry("127.0.0.1:9", IMPATIENT) as down, pytest.raises(RegistryError, match="failed: .*refused"):
+    with (
+        Registry("127.0.0.1:9", IMPATIENT) as down,
+        pytest.raises(RegistryError, match="connection to the registry failed"),
+    ):
         Repository(down, "test/x").digest("spark")
 
 
