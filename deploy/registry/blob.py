@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.errors import CutError, RegistryError
-from deploy.registry.client import Answer, Call, Registry
+from deploy.registry.client import PIECE, Answer, Call, Registry
 from deploy.registry.patience import Tries
 
-PIECE = 1 << 20
+STEADY = 1 << 20
+"""Bytes in one go after which earlier breaks no longer count."""
 AGAIN_HINT = "see the registry's log; the same command goes on with what is missing"
 
 
@@ -39,7 +40,7 @@ class Blob(io.RawIOBase):
         return len(piece)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, a megabyte at a time."""
+        """All of it, piece by piece."""
         with self:
             while piece := self._piece(PIECE):
                 yield piece
@@ -106,7 +107,7 @@ class Blob(io.RawIOBase):
     def _count(self, piece: bytes) -> None:
         self._at += len(piece)
         self._since_cut += len(piece)
-        if self._since_cut >= PIECE:
+        if self._since_cut >= STEADY:
             self._tries.anew()
         if self._hash is None:
             return

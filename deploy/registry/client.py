@@ -32,6 +32,7 @@ HOPS = 5
 SAID = 4096
 """Bytes of a refusal that are read."""
 PIECE = 1 << 18
+"""Bytes that are read or sent in one go; so many are lost where a connection breaks."""
 
 
 @dataclass(frozen=True)
