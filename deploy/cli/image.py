@@ -1,4 +1,4 @@
-"""`render`, `build` and `push`: options in, events out; the reference or the digest on stdout."""
+"""`render`, `build`, `push` and `mirror`: options in, events out; the reference or the digest on stdout."""
 
 from __future__ import annotations
 
@@ -115,6 +115,24 @@ def push(path: str, with_tune: bool, allow_unsafe: bool, quiet: bool) -> None:
     if not quiet:
         verb = "tune" if with_tune else "up"
         click.echo(f"next: python build-and-deploy.py {verb} --nodes {path}", err=True)
+
+
+@click.command()
+@options.nodes
+@options.quiet
+def mirror(path: str, quiet: bool) -> None:
+    """Copy the base once into your own repository, by digest, and say what to write into cluster.yaml.
+
+    The same command goes on where an earlier one stopped. Exit code 3 where it fails.
+    """
+    from deploy.cluster.load import load
+    from deploy.image.mirror import mirror as copy
+
+    image = load(path).cluster.image
+    reference = _shown(copy(image), quiet=quiet)
+    click.echo(f"{image.repository}@{reference.partition('@')[2]}")
+    if not quiet and image.base != reference:
+        click.echo(f"next: in {path}, under image, write\n  base: {reference}", err=True)
 
 
 def _order(path: str, *, with_tune: bool, allow_unsafe: bool, gated: bool = False) -> Order:

@@ -1,4 +1,4 @@
-"""The only home of the docker SDK: builds, pushes, and asks registries for digests. Decides nothing about content."""
+"""The only home of the docker SDK: builds and pushes. Decides nothing about content."""
 
 from __future__ import annotations
 
@@ -60,12 +60,6 @@ def present(reference: str, recipe: str) -> bool:
     """Does the Docker Engine here hold this reference, made from this recipe? Raises BuildError."""
     with _client(f"looking for {reference}") as client:
         return label(_inspect(client, reference), RECIPE_LABEL) == recipe
-
-
-def resolve(reference: str) -> str:
-    """The digest (sha256:...) that the registry has under the reference. Raises BuildError."""
-    with _client(f"asking the registry for {reference}") as client:
-        return str(client.images.get_registry_data(reference).id)
 
 
 def size(reference: str) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from deploy.event import Event, Note, Progress
 from deploy.registry.manifest import Descriptor, Manifest
@@ -15,37 +16,56 @@ TICK = 0.25
 """Seconds between two words on how far it is."""
 
 
+class Meter:
+    """A task of so many bytes, and how fast it goes."""
+
+    def __init__(self, task: str, total: int) -> None:
+        self._task, self._total = task, total
+        self.done = 0
+        self._began = time.monotonic()
+
+    def progress(self, under_way: int = 0) -> Progress:
+        """`under_way`: bytes of a blob that is not there yet."""
+        at = self.done + under_way
+        return Progress(self._task, at, self._total, rate=at / max(time.monotonic() - self._began, 1e-3))
+
+
 def copied(source: Repository, target: Repository, manifest: Manifest) -> Generator[Event, None, int]:
     """Have all blobs of a manifest in the target; returns the bytes that went through here. Raises RegistryError.
 
     One after the other: side by side they would share the line, and registries end an upload that takes too long.
     """
-    moved, near = 0, source.registry.host == target.registry.host
     blobs = list({one.digest: one for one in (*manifest.layers, manifest.config)}.values())
-    for place, blob in enumerate(blobs, 1):
-        if target.has(blob.digest) or (near and target.mount(blob.digest, source.name)):
-            continue
-        moved += blob.size
-        task = f"copying blob {place} of {len(blobs)}"
-        yield from sent(target, blob, lambda start, blob=blob: _read(source, blob, start), task)  # type: ignore[misc]
-    yield Note(f"{target} has all {len(blobs)} blobs; {moved / 1e6:.1f} MB of them came from {source}")
-    return moved
+    missing = [blob for blob in blobs if not _there(source, target, blob)]
+    size = sum(blob.size for blob in missing)
+    yield Note(f"{target} has {len(blobs) - len(missing)} of {len(blobs)} blobs; {size / 1e6:.1f} MB are missing")
+    meter = Meter(f"copying {manifest.digest[7:19]}", size)
+    for blob in missing:
+        yield from sent(target, blob, partial(_read, source, blob), meter)
+    return size
 
 
-def sent(target: Repository, blob: Descriptor, opened: Opened, task: str) -> Generator[Event, None, None]:
+def _there(source: Repository, target: Repository, blob: Descriptor) -> bool:
+    if target.has(blob.digest):
+        return True
+    return source.registry.host == target.registry.host and target.mount(blob.digest, source.name)
+
+
+def sent(target: Repository, blob: Descriptor, opened: Opened, task: Meter | str) -> Generator[Event, None, None]:
     """Send one blob that the target lacks, with its progress. Raises RegistryError."""
+    meter = Meter(task, blob.size) if isinstance(task, str) else task
     count = _Count(opened)
-    began = time.monotonic()
     with ThreadPoolExecutor(1, "upload") as pool:
         sending: Future[None] = pool.submit(target.upload, blob, count.opened)
         try:
             while not wait((sending,), TICK).done:
-                yield _progress(task, count.at, blob.size, began)
+                yield meter.progress(count.at)
         finally:
             # Whoever ends this generator early ends the upload too.
             count.ended.set()
     sending.result()
-    yield _progress(task, blob.size, blob.size, began)
+    meter.done += blob.size
+    yield meter.progress()
 
 
 class _EndedError(Exception):
@@ -58,18 +78,14 @@ class _Count:
     def __init__(self, opened: Opened) -> None:
         self._opened, self.at, self.ended = opened, 0, threading.Event()
 
-    def opened(self, start: int) -> Iterator[bytes]:
-        self.at = start
-        for piece in self._opened(start):
+    def opened(self) -> Iterator[bytes]:
+        self.at = 0
+        for piece in self._opened():
             if self.ended.is_set():
                 raise _EndedError
             yield piece
             self.at += len(piece)
 
 
-def _read(source: Repository, blob: Descriptor, start: int) -> Iterator[bytes]:
-    return source.blob(blob.digest, blob.size, start).pieces()
-
-
-def _progress(task: str, at: int, size: int, began: float) -> Progress:
-    return Progress(task, at, size, rate=at / max(time.monotonic() - began, 1e-3))
+def _read(source: Repository, blob: Descriptor) -> Iterator[bytes]:
+    return source.blob(blob.digest, blob.size).pieces()

@@ -134,7 +134,7 @@ def pinned(cluster: Cluster, wanted: Wanted, seen: list[NodeFacts]) -> str:
 
 
 def _resolved(reference: str) -> str:
-    from deploy.image.engine import resolve
+    from deploy.registry.lookup import resolve
 
     return resolve(reference)
 

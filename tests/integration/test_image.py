@@ -23,9 +23,10 @@ from deploy.errors import BuildError
 from deploy.event import Event, Note, Progress
 from deploy.image.context import ContextFile
 from deploy.image.dockerfile import TREE, render
-from deploy.image.engine import build, present, push, resolve
+from deploy.image.engine import build, present, push
 from deploy.image.order import Order, order
 from deploy.image.patched import manifest, status_of_image
+from deploy.registry.lookup import resolve
 from tests.integration.image_parts import docker, load_empty, need_engine, registry, remove_images, rootfs
 from tests.integration.trees import VERSIONS
 from tests.operation import run
