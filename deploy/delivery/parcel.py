@@ -11,7 +11,11 @@ from deploy.errors import RegistryError
 from deploy.registry.client import Registry
 from deploy.registry.manifest import Descriptor, Manifest, chosen
 from deploy.registry.name import parse
+from deploy.registry.patience import Patience
 from deploy.registry.repository import Repository
+
+SHORT = Patience(waits=(0.5,), connect=5.0, read=20.0)
+"""Whether this machine reaches the registry is soon said; the nodes may do so in any case."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Parcel:
 def parcel(image: str, platform: str) -> Parcel:
     """The image (REPOSITORY@sha256:…) as its registry has it, for a platform. Raises RegistryError."""
     name = parse(image)
-    with Registry(name.host) as registry:
+    with Registry(name.host, SHORT) as registry:
         repository = Repository(registry, name.repository)
         manifests = [repository.manifest(name.digest)]
         if manifests[0].is_index:

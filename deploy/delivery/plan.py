@@ -37,13 +37,14 @@ class Share:
     """How one node comes to the image: `direct` over its SSH connection, else from the registry; `size` in bytes.
 
     `archive`: the layers from this one on come first in an archive, since the node has those below, but not under
-    their digests. `source`: the rank whose copy comes over the fabric first.
+    their digests. `source`: the rank whose copy comes over the fabric first. `why`: what keeps it from the registry.
     """
 
     direct: bool
     size: int
     archive: int | None = None
     source: int | None = None
+    why: str = ""
 
 
 def shares(parcel: Parcel, stocks: Mapping[int, Stock], lacking: Sequence[int], *, direct: bool) -> dict[int, Share]:
@@ -61,7 +62,8 @@ def _own(parcel: Parcel, stock: Stock, *, direct: bool) -> Share:
     pulled, loaded = parcel.above(known), parcel.above(unpacked)
     if loaded < pulled and stock.python:
         return Share(True, loaded + parcel.wrapping, archive=unpacked)
-    return Share(direct or bool(stock.obstacle), pulled + parcel.wrapping)
+    why = "" if direct else stock.obstacle
+    return Share(direct or bool(why), pulled + parcel.wrapping, why=why)
 
 
 def _source(own: Mapping[int, Share], stocks: Mapping[int, Stock]) -> int | None:
@@ -146,4 +148,6 @@ def _told(cluster: Cluster, share: Share) -> str:
         return f"copy, {size} compressed, from {cluster.nodes[share.source].host} over the fabric"
     if share.archive is not None:
         return f"direct, {size} over SSH, as an archive"
+    if share.why:
+        return f"direct, {size} over SSH, since its Docker Engine cannot use the registry: {share.why}"
     return f"direct, {size} over SSH" if share.direct else f"pull, {size} from the registry"

@@ -46,7 +46,8 @@ def planned(fleet: Fleet, cluster: Cluster, image: str, seen: Sequence[NodeFacts
         if direct:
             raise
         # The nodes may reach what this machine does not.
-        return Delivery(pulled(image, seen))
+        told = dict.fromkeys(missing, "pull, of a size that is not known here")
+        return Delivery(replace(pulled(image, seen), told=told))
     stocks = _stocks(fleet, "" if direct else image.partition("@")[0])
     shares = plan.shares(found, stocks, missing, direct=direct)
     ports = {rank: plan.lent_port(seen[rank]) for rank, share in shares.items() if share.direct}

@@ -31,7 +31,8 @@ def test_a_node_with_the_base_pulls_the_new_layer_alone() -> None:
 
 
 def test_a_node_without_a_way_to_the_registry_gets_it_directly() -> None:
-    assert shares(IMAGE, {0: stock(2, obstacle="no such host")}, (0,), direct=False) == {0: Share(True, TOP)}
+    refused = stock(2, obstacle="no such host")
+    assert shares(IMAGE, {0: refused}, (0,), direct=False) == {0: Share(True, TOP, why="no such host")}
     assert shares(IMAGE, {0: stock(2)}, (0,), direct=True) == {0: Share(True, TOP)}
 
 
@@ -115,7 +116,7 @@ def test_the_steps_of_a_delivery_are_commands_with_the_digest_in_every_pull() ->
     assert take.argv[-6:] == ("receive", fabric, "27300", "1", "docker", "load")
     assert found.told == {
         0: "pull, 0.00 MB from the registry",
-        1: "direct, 0.00 MB over SSH",
+        1: "direct, 0.00 MB over SSH, since its Docker Engine cannot use the registry: refused",
         2: "direct, 0.00 MB over SSH, as an archive",
         3: f"copy, 1.00 MB compressed, from {CLUSTER.nodes[0].host} over the fabric",
     }
