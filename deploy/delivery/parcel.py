@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from deploy.errors import RegistryError
-from deploy.registry.client import Registry
-from deploy.registry.manifest import Descriptor, Manifest, chosen
+from deploy.registry import lookup
+from deploy.registry.manifest import Descriptor, Manifest
 from deploy.registry.name import parse
 from deploy.registry.patience import Patience
-from deploy.registry.repository import Repository
 
 SHORT = Patience(waits=(0.5,), connect=5.0, read=20.0)
 """Whether this machine reaches the registry is soon said; the nodes may do so in any case."""
@@ -54,14 +53,12 @@ class Parcel:
 def parcel(image: str, platform: str) -> Parcel:
     """The image (REPOSITORY@sha256:…) as its registry has it, for a platform. Raises RegistryError."""
     name = parse(image)
-    with Registry(name.host, SHORT) as registry:
-        repository = Repository(registry, name.repository)
-        manifests = [repository.manifest(name.digest)]
-        if manifests[0].is_index:
-            manifests.append(repository.manifest(chosen(manifests[0], platform, image).digest))
-        made = Parcel(image, tuple(manifests), repository.content(manifests[-1].config))
-    if len(made.diff_ids) != len(made.manifest.layers):
-        what = f"{image}: {len(made.manifest.layers)} layers, and {len(made.diff_ids)} in its config"
+    with lookup.repository(name, SHORT) as source:
+        found = lookup.image(source, name.digest, platform)
+        index = () if found.named == found.manifest.digest else (source.manifest(found.named),)
+    made = Parcel(image, (*index, found.manifest), found.config)
+    if len(made.diff_ids) != len(found.manifest.layers):
+        what = f"{image}: {len(found.manifest.layers)} layers, and {len(made.diff_ids)} in its config"
         raise RegistryError(what, "the image is broken; build and push it again")
     return made
 
@@ -69,5 +66,5 @@ def parcel(image: str, platform: str) -> Parcel:
 def pieces(image: str, blob: Descriptor) -> Iterator[bytes]:
     """A blob of the image from its registry, whole and checked. Raises RegistryError."""
     name = parse(image)
-    with Registry(name.host) as registry:
-        yield from Repository(registry, name.repository).blob(blob.digest, blob.size).pieces()
+    with lookup.repository(name) as source:
+        yield from source.blob(blob.digest, blob.size).pieces()

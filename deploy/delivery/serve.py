@@ -48,7 +48,6 @@ class _Content:
     kind: str
     size: int
     pieces: Iterator[bytes]
-    digest: str = ""
     start: int = 0
     packed: bool = False
 
@@ -80,8 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"{}" if body else b"")
             return
         left = found.size - found.start
-        headers = {"Content-Type": found.kind, "Content-Length": str(left), "Accept-Ranges": "bytes"}
-        headers |= {"Docker-Content-Digest": found.digest} if found.digest else {}
+        headers = {"Content-Type": found.kind, "Content-Length": str(left)}
         headers |= {"Content-Encoding": "gzip"} if found.packed else {}
         headers |= {"Content-Range": f"bytes {found.start}-{found.size - 1}/{found.size}"} if found.start else {}
         self._head(206 if found.start else 200, headers)
@@ -94,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response_only(status)
-        for name, value in {"Docker-Distribution-Api-Version": "registry/2.0", **headers}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
 
@@ -119,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, digest: str) -> _Content | None:
         found = next((one for one in self.server.parcel.manifests if one.digest == digest), None)
-        return self._text(found.media_type, found.raw, digest) if found else None
+        return self._text(found.media_type, found.raw) if found else None
 
     def _blob(self, digest: str) -> _Content | None:
         parcel, start = self.server.parcel, self._start()
@@ -127,14 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
         if blob is None or start >= blob.size:
             return None
         if digest == parcel.manifest.config.digest and not start:
-            return self._text(BYTES, parcel.config, digest)
-        return _Content(BYTES, blob.size, self.server.depot.read(blob, start), digest, start)
+            return self._text(BYTES, parcel.config)
+        return _Content(BYTES, blob.size, self.server.depot.read(blob, start), start)
 
-    def _text(self, kind: str, text: bytes, digest: str) -> _Content:
+    def _text(self, kind: str, text: bytes) -> _Content:
         """JSON, packed for whoever takes it so: beside a small layer it is much."""
         accepted = "gzip" in self.headers.get("Accept-Encoding", "")
         sent = gzip.compress(text) if accepted else text
-        return _Content(kind, len(sent), iter((sent,)), digest, packed=accepted)
+        return _Content(kind, len(sent), iter((sent,)), packed=accepted)
 
 
 class _Counted:

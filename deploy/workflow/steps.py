@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploy.command import Result
-from deploy.errors import RemoteError
+from deploy.errors import LockedError, RemoteError
 from deploy.event import Event, Note, Progress
 from deploy.launch import plan
 from deploy.launch.finding import shared
@@ -43,7 +43,7 @@ def brought(lookout: Lookout, held: Lock, todo: Plan, delivery: Delivery | None)
             try:
                 yield from carry_out(lookout, sent, more)
             except RemoteError as error:
-                if step.title == PULL or lookout.gang.gone:
+                if step.title == PULL or lookout.gang.gone or isinstance(error, LockedError):
                     raise _with(error, lent.depot.troubles if lent else []) from None
                 # A pull follows, which brings what is still missing.
                 yield Note(f"{step.title} failed, so the image is pulled whole: {error.message}", "warning")

@@ -41,7 +41,7 @@ def base(lab: Lab) -> str:
 def without_registry(lab: Lab, rank: int) -> Iterator[None]:
     """The node reaches no registry."""
     address = load(lab.file).cluster.image.repository.partition(":")[0]
-    rule = f"iptables --wait -{{}} OUTPUT -d {address} -j REJECT --reject-with tcp-reset"
+    rule = f"iptables --wait -{{}} OUTPUT -p tcp -d {address} -j REJECT --reject-with tcp-reset"
     lab.sh(rank, rule.format("I"))
     try:
         yield

