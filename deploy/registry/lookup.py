@@ -17,10 +17,14 @@ from deploy.registry.repository import Repository
 
 @dataclass(frozen=True)
 class Found:
-    """An image for one platform: its manifest, and its config as the registry has it."""
+    """An image for one platform; `config` as the registry has it.
+
+    `named`: the digest under its name, which is an index's where that stands for several platforms.
+    """
 
     manifest: Manifest
     config: bytes
+    named: str
 
 
 @contextmanager
@@ -41,8 +45,8 @@ def resolve(reference: str) -> str:
 def image(source: Repository, reference: str, platform: str) -> Found:
     """The image for OS/ARCHITECTURE[/VARIANT] under a tag or digest. Raises RegistryError with what there is."""
     what = f"{source}{'@' if ':' in reference else ':'}{reference}"
-    manifest = source.manifest(reference)
-    if manifest.is_index:
+    named = manifest = source.manifest(reference)
+    if named.is_index:
         manifest = source.manifest(chosen(manifest, platform, what).digest)
     if manifest.is_index:
         raise RegistryError(f"{what}: an index within an index", "name the image itself by its digest")
@@ -54,4 +58,4 @@ def image(source: Repository, reference: str, platform: str) -> Found:
     if not fits(found, platform):
         hint = "set image.platform to what the nodes are, and image.base to an image that exists for it"
         raise RegistryError(f"{what}: it is for {found or 'no platform'}, not for {platform}", hint)
-    return Found(manifest, config)
+    return Found(manifest, config, named.digest)
