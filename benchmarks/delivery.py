@@ -42,7 +42,7 @@ from deploy.lab.images import images, make, python_of  # noqa: E402
 from deploy.lab.preflight import check_machine  # noqa: E402
 from deploy.registry.client import Registry  # noqa: E402
 from deploy.registry.manifest import LAYERS, Addition, Descriptor, Layer, appended  # noqa: E402
-from deploy.registry.repository import Repository, of_file  # noqa: E402
+from deploy.registry.repository import Repository, of_bytes, of_file  # noqa: E402
 
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
 LAYER = 512 << 20
@@ -182,7 +182,7 @@ def push_base(bench: Bench, gigabytes: float) -> tuple[str, str, int]:
         for blob in below.layers:
             target.mount(blob.digest, source.name)
         made, config = appended(below, source.content(below.config), Addition(layers))
-        target.upload(made.config, lambda start: iter((config[start:],)))
+        target.upload(made.config, of_bytes(config))
         digest = target.put(made.raw, made.media_type, "spark")
     size = sum(one.size for one in made.layers)
     return f"{bench.address}/bench/base:spark@{digest}", python_of(host, wanted.base), size
