@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urljoin
 from deploy.errors import CutError, RegistryError
 from deploy.registry import manifest as manifests
 from deploy.registry.blob import Blob
-from deploy.registry.client import PIECE, Answer, Body, Call, Registry
+from deploy.registry.call import PIECE, Body, Call
+from deploy.registry.client import Answer, Registry
 from deploy.registry.manifest import Descriptor, Manifest, sha256
 from deploy.registry.name import DIGEST
 from deploy.registry.patience import Tries

@@ -19,7 +19,8 @@ from deploy.errors import RegistryError
 from deploy.event import Note, Progress
 from deploy.image.mirror import mirror
 from deploy.registry import trust
-from deploy.registry.client import PIECE, Registry
+from deploy.registry.call import PIECE
+from deploy.registry.client import Registry
 from deploy.registry.lookup import resolve
 from deploy.registry.manifest import CONFIGS, DOCKER_INDEX, LAYERS, OCI, Descriptor, Manifest, compact, sha256
 from deploy.registry.patience import Patience
