@@ -26,6 +26,18 @@ class BuildError(DeployError):
     exit_code = 3
 
 
+class RegistryError(BuildError):
+    """A registry refused, did not answer, or gave something other than what was asked for."""
+
+
+class CutError(RegistryError):
+    """A registry failed, or the connection to it: worth another try, after `wait` seconds at least."""
+
+    def __init__(self, message: str, hint: str = "", wait: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.wait = wait
+
+
 class RemoteError(DeployError):
     """A node could not be reached, or a command on it failed."""
 
