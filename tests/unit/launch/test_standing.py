@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.launch.evidence import Head, Health, LogLine, Seen, moment, read_start, shown
@@ -223,7 +223,6 @@ HEAD = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(RANK, min_size=1, max_size=5), HEAD)
 @example([node(0, "paused", lines=(READY,), health=0)], Head((), LogLine(NOW - 5, "Prefill batch, #new-token: 4096,")))
 def test_the_whole_is_never_better_than_its_ranks(found: list[Seen], head: Head) -> None:
