@@ -70,6 +70,12 @@ class ServiceError(DeployError):
     exit_code = 10
 
 
+class WeightsError(DeployError):
+    """A model could not be fetched, or a node has not all of it."""
+
+    exit_code = 12
+
+
 class TuneError(DeployError):
     """Nothing could be tuned, or what was measured could not be used."""
 
