@@ -26,6 +26,14 @@ class BuildError(DeployError):
     exit_code = 3
 
 
+class RegistryError(BuildError):
+    """A registry refused, did not answer, or gave something other than what was asked for."""
+
+
+class CutError(RegistryError):
+    """A connection to a registry failed before or in the middle of an answer: worth another try."""
+
+
 class RemoteError(DeployError):
     """A node could not be reached, or a command on it failed."""
 

@@ -15,12 +15,16 @@ class Note:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task has come, in bytes or pieces; `total` is None where the source does not say."""
+    """How far a task has come, in bytes or pieces; `total` is None where the source does not say.
+
+    `rate` is in bytes a second over the whole task so far, None where it is not known; the time left follows from it.
+    """
 
     task: str
     current: int
     total: int | None = None
     detail: str = ""
+    rate: float | None = None
 
 
 @dataclass(frozen=True)

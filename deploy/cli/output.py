@@ -94,7 +94,16 @@ def amount(event: Progress) -> str:
     if event.detail:
         return f"{event.current} of {event.total or '?'} {event.detail}"
     total = f" of {event.total / 1e6:.1f}" if event.total else ""
-    return f"{event.current / 1e6:.1f}{total} MB"
+    return f"{event.current / 1e6:.1f}{total} MB{_pace(event)}"
+
+
+def _pace(event: Progress) -> str:
+    """`, 5.1 MB/s, 1:05 left`; "" where no rate is known, and no time where no total is."""
+    if not event.rate:
+        return ""
+    left = round(((event.total or 0) - event.current) / event.rate)
+    time = f", {left // 60}:{left % 60:02} left" if left > 0 else ""
+    return f", {event.rate / 1e6:.1f} MB/s{time}"
 
 
 def thinned(event: Event) -> tuple[str, str]:

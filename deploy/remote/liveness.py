@@ -10,7 +10,14 @@ ASK_EVERY = 2.0
 SILENCE = 8
 """Seconds without a word from a node after which its connection is given up."""
 BROKE = "the connection broke"
-_LAST_WORDS = ("Disconnect", "Exception", "Socket exception", "Unknown exception", "Channel request", "EOF in transport")
+_LAST_WORDS = (
+    "Disconnect",
+    "Exception",
+    "Socket exception",
+    "Unknown exception",
+    "Channel request",
+    "EOF in transport",
+)
 
 
 class Liveness:
