@@ -84,6 +84,10 @@ class WeightsError(DeployError):
     exit_code = 12
 
 
+class HubError(WeightsError):
+    """The hub cannot be reached, or fails in a way that passes."""
+
+
 class TuneError(DeployError):
     """Nothing could be tuned, or what was measured could not be used."""
 

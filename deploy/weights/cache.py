@@ -77,6 +77,12 @@ class ModelCache:
         if revision != manifest.commit:
             _write(self.folder / "refs" / revision, manifest.commit)
 
+    def release(self, manifest: Manifest) -> None:
+        """Give the page cache of the blobs back: on a GPU that shares the machine's memory, a server will want it."""
+        for one in manifest.blobs:
+            with suppress(OSError), (self.blobs / one.checksum).open("rb") as content:
+                os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def write_manifest(self, manifest: Manifest) -> None:
         _write(self.ours / f"{manifest.commit}.json", json.dumps(manifest.as_json()))
 
@@ -86,6 +92,7 @@ class ModelCache:
         disk = os.statvfs(folder)
         return {
             "hub": str(self.hub),
+            "real": str(self.hub.resolve()),
             "commit": self.commit(revision),
             "blobs": {path.name: _size(path) for path in _in(self.blobs) if not path.name.endswith(INCOMPLETE)},
             "parts": self._parts(),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from deploy.errors import WeightsError
+from deploy.errors import HubError, WeightsError
 from deploy.weights import checksum
 from deploy.weights.cache import ModelCache
 from deploy.weights.manifest import File, Manifest, manifest, needed
@@ -141,7 +141,7 @@ def _told(error: Exception) -> WeightsError:
         )
     if "GatedRepoError" in kinds or status == 403:
         return WeightsError(
-            f"the hub refuses it: {text}", "ask for access on the model's page, and give a token (--token)"
+            f"the hub refuses it: {text.rstrip('.')}", "ask for access on the model's page, and give a token (--token)"
         )
     if "RevisionNotFoundError" in kinds:
         return WeightsError("the hub has no such revision of it", "check model.revision")
@@ -150,5 +150,5 @@ def _told(error: Exception) -> WeightsError:
             "the hub knows no such model, or not this token", "check model.path, and the token (--token)"
         )
     if status:
-        return WeightsError(f"the hub fails with HTTP {status}: {text}", "try again later; what came is kept")
-    return WeightsError(f"the hub does not answer: {text}", "see that this node reaches it; what came is kept")
+        return HubError(f"the hub fails with HTTP {status}: {text}", "try again later; what came is kept")
+    return HubError(f"the hub does not answer: {text}", "see that this node reaches it; what came is kept")

@@ -1,7 +1,7 @@
 """A node's part: `python3 -m deploy.weights.node look|relay|manifest|download|verify|prune`, sent over SSH.
 
-The first line of standard input is the order, as JSON, and standard input is then the lifeline of whatever lasts.
-Standard output is lines of JSON alone; the last one of a failure is {"error", "hint"}.
+The first line of standard input is the order, as JSON, and standard input is the lifeline from then on.
+Standard output is lines of JSON alone; the last one of a failure is {"error", "hint", "passing"}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploy.errors import DeployError
+from deploy.errors import DeployError, HubError
 from deploy.inside.lifeline import Lifeline
 from deploy.weights import checksum, handshake, pruning
 from deploy.weights.cache import ModelCache
@@ -68,6 +68,7 @@ def relay(order: Order) -> Iterator[Line]:
                 yield {"have": sum(have.values())}
                 if not placed and all(cache.whole(one, wanted.commit) for one in wanted.blobs):
                     cache.place(wanted, order["revision"])
+                    cache.release(wanted)
                     placed = True
                     yield {"whole": True}
                 _pause(failed)
@@ -157,11 +158,12 @@ def main(argv: list[str]) -> int:
         for line in ROLES[argv[1]](order):
             said.write(json.dumps(line) + "\n")
     except DeployError as error:
-        code, last = error.exit_code, {"error": error.message, "hint": error.hint}
+        code, last = error.exit_code, _last(error.message, error.hint, passing=isinstance(error, HubError))
     except OSError as error:
         code, last = 1, _of_the_system(error)
     except Exception:
-        code, _ = 1, traceback.print_exc()
+        code = 1
+        traceback.print_exc()
     if last:
         said.write(json.dumps(last) + "\n")
     said.flush()
@@ -169,7 +171,12 @@ def main(argv: list[str]) -> int:
     os._exit(code)
 
 
-def _of_the_system(error: OSError) -> dict[str, str]:
+def _last(error: str, hint: str, *, passing: bool = False) -> Line:
+    """`passing`: the hub is away for the moment, and what it has need not be asked where it is known."""
+    return {"error": error, "hint": hint, "passing": passing}
+
+
+def _of_the_system(error: OSError) -> Line:
     """What the disk or the network of this node refused."""
     hints = {
         28: "make room there, or move mounts.huggingface; then run it again",
@@ -177,7 +184,7 @@ def _of_the_system(error: OSError) -> dict[str, str]:
     }
     where = f": {error.filename}" if error.filename else ""
     text = f"{(error.strerror or str(error)).lower()}{where}"
-    return {"error": text, "hint": hints.get(error.errno or 0, "see the node's disk and network; then run it again")}
+    return _last(text, hints.get(error.errno or 0, "see the node's disk and network; then run it again"))
 
 
 if __name__ == "__main__":
