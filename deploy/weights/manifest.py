@@ -37,7 +37,10 @@ class Manifest:
     @property
     def blobs(self) -> tuple[File, ...]:
         """The files without those that have another's content."""
-        return tuple({one.checksum: one for one in reversed(self.files)}.values())[::-1]
+        found: dict[str, File] = {}
+        for one in self.files:
+            found.setdefault(one.checksum, one)
+        return tuple(found.values())
 
     @property
     def size(self) -> int:

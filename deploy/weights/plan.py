@@ -98,7 +98,7 @@ def chain(
     likely = whole or ([source] if source is not None else todo)
     first = min(likely, key=lambda rank: (rank in todo and rank not in whole, lacking[rank], rank))
     rest = sorted((rank for rank in todo if rank != first), key=lambda rank: (lacking[rank], rank))
-    order = (first, *rest)
+    order = (first, *rest) if any(lacking[rank] for rank in todo) else tuple(todo)
     return Chain(order, lacking[first], {rank: lacking[rank] for rank in order})
 
 

@@ -49,10 +49,13 @@ class Source:
     def rank(self) -> int | None:
         return self._asking.source
 
-    def manifest(self, nodes: Mapping[int, Held]) -> Generator[Event, None, Manifest]:
-        """What the revision consists of; where the hub is away, as nodes know it. Raises WeightsError, BuildError."""
+    def manifest(self, nodes: Mapping[int, Held], *, newest: bool = True) -> Generator[Event, None, Manifest]:
+        """What the revision consists of; unless `newest`, or where the hub is away, as nodes know it.
+
+        Raises WeightsError, BuildError.
+        """
         found, revision = known(nodes.values(), self._model.revision), self._model.revision
-        if found and COMMIT.fullmatch(revision):
+        if found and (COMMIT.fullmatch(revision) or not newest):
             return found
         rank = min(nodes) if self.rank is None else self.rank
         try:

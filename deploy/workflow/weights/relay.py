@@ -14,6 +14,7 @@ from deploy.weights.plan import Chain, Held
 from deploy.workflow.weights.asked import Model
 from deploy.workflow.weights.crew import Crew, Said
 from deploy.workflow.weights.known import Source
+from deploy.workflow.weights.verify import pace
 
 STREAMS = 4
 """Files that the hub sends at the same time."""
@@ -91,7 +92,7 @@ class Turn:
         """The rate is that of this turn: what was there before took no time."""
         now = time.monotonic()
         first, since = self._first.setdefault(rank, (have, now))
-        rate = (have - first) / (now - since) if now > since else None
+        rate = pace(have - first, now - since)
         return Progress(f"model on {self._host(rank)}", have, self._wanted.size, rate=rate)
 
     def _host(self, rank: int) -> str:

@@ -39,7 +39,7 @@ def verify(document: Document, asking: Asking) -> Generator[Event, None, dict[in
     asked = model(document)
     with closing(Fleet(asked.cluster)) as fleet:
         fleet.connect()
-        wanted = yield from Source(fleet, asked, asking).manifest(looked(fleet, asked))
+        wanted = yield from Source(fleet, asked, asking).manifest(looked(fleet, asked), newest=False)
         yield Note(f"reading {wanted.repository} at {wanted.commit} on {len(fleet.ranks)} nodes")
         return (yield from verified(fleet, asked, wanted))
 
@@ -66,7 +66,7 @@ def verified(fleet: Fleet, asked: Model, wanted: Manifest) -> Generator[Event, N
             said = crew.listen(0.5)
             if said and said.line and "have" in said.line:
                 have, host = int(said.line["have"]), fleet.nodes[said.rank].host
-                yield Progress(f"reading on {host}", have, wanted.size, rate=have / (time.monotonic() - began))
+                yield Progress(f"reading on {host}", have, wanted.size, rate=pace(have, time.monotonic() - began))
             elif said and said.line:
                 found[said.rank] = _verified(fleet.nodes[said.rank].host, wanted, said.line)
             elif said and said.over:
@@ -78,6 +78,11 @@ def verified(fleet: Fleet, asked: Model, wanted: Manifest) -> Generator[Event, N
     if failed:
         raise fleet.error(failed, "nothing is known of these nodes' files")
     return dict(sorted(found.items()))
+
+
+def pace(count: int, seconds: float) -> float | None:
+    """Bytes a second; None while it is too early to tell."""
+    return count / seconds if seconds > 1 else None
 
 
 def _verified(node: str, wanted: Manifest, line: Mapping[str, list[str]]) -> Verified:
