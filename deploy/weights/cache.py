@@ -70,8 +70,8 @@ class ModelCache:
         new = folder if folder.exists() else self.ours / manifest.commit
         for one in manifest.files:
             _link(self.blobs / one.checksum, new / one.path)
-        for one in (self.blobs, self.snapshots):
-            one.mkdir(parents=True, exist_ok=True)
+        for made in (self.blobs, self.snapshots):
+            made.mkdir(parents=True, exist_ok=True)
         sync(self.blobs)
         new.rename(folder)
         self.write_manifest(manifest)

@@ -1,0 +1,119 @@
+"""The real huggingface_hub against a stand-in for the hub: what lands in the cache, and what a hub's faults come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hub import COMMIT, Hub, model, serving
+from deploy.errors import HubError, WeightsError
+from deploy.weights.cache import OURS, ModelCache
+from deploy.weights.hub import Hub as Asked
+from deploy.weights.manifest import Manifest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub that this process's huggingface_hub takes for the only one."""
+    from huggingface_hub import constants
+
+    found = Hub(model(3, 1 << 20))
+    with serving(found, "127.0.0.1") as url:
+        # Both are read when huggingface_hub is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+        yield found
+
+
+def asked(token: str = "", patience: float = 20) -> Asked:
+    return Asked(token, patience)
+
+
+def told(hub: Hub) -> Manifest:
+    return asked(hub.token).manifest(hub.repository, "main")
+
+
+def cache(folder: Path, hub: Hub) -> ModelCache:
+    return ModelCache(str(folder), hub.repository)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file and link below a folder, without what is no part of the hub's layout."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(folder))] = os.readlink(path)
+        elif path.is_file() and not {OURS, ".locks"} & set(path.parts):
+            found[str(path.relative_to(folder))] = str(hash(path.read_bytes()))
+    return found
+
+
+def test_the_cache_comes_out_as_huggingface_hub_lays_it_out_itself(hub: Hub, tmp_path: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    wanted, ours = told(hub), cache(tmp_path / "ours", hub)
+    assert wanted.commit == COMMIT
+    assert "pytorch_model.bin" not in [one.path for one in wanted.files], "the weights come in one format"
+    paths = list(asked().download(ours, wanted, 4))
+    ours.place(wanted, "main")
+    theirs = snapshot_download(hub.repository, cache_dir=tmp_path / "theirs", ignore_patterns=["*.bin"])
+    assert tree(tmp_path / "ours") == tree(tmp_path / "theirs")
+    assert sorted(paths) == sorted(one.path for one in wanted.files)
+    offline = snapshot_download(hub.repository, cache_dir=tmp_path / "ours", local_files_only=True)
+    assert Path(offline).relative_to(tmp_path / "ours") == Path(theirs).relative_to(tmp_path / "theirs")
+
+
+def test_wrong_bytes_and_a_cut_are_mended_and_nothing_wrong_is_ever_in_the_models_place(
+    hub: Hub, tmp_path: Path
+) -> None:
+    wanted, ours = told(hub), cache(tmp_path, hub)
+    hub.wrong, hub.cut = 1, 1
+    list(asked().download(ours, wanted, 1))
+    assert all(ours.whole(one, COMMIT) for one in wanted.blobs)
+    hub.wrong = 99
+    other = cache(tmp_path / "other", hub)
+    with pytest.raises(WeightsError, match="has not the checksum"):
+        list(asked().download(other, wanted, 1))
+    assert not any(other.whole(one, COMMIT) for one in wanted.blobs if one.path.endswith(".safetensors"))
+
+
+def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
+    wanted, ours = told(hub), cache(tmp_path, hub)
+    large = next(one for one in wanted.files if one.path.endswith(".safetensors"))
+    part = ours.staged / f"{large.checksum}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(hub.files[large.path].data[: large.size - 1000])
+    sent = hub.sent
+    list(asked().download(ours, wanted, 4))
+    assert hub.sent - sent == wanted.size - (large.size - 1000)
+    assert not ours.staging.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        ({"status": 500}, HubError, "HTTP 500"),
+        ({"status": 429}, HubError, "HTTP 429"),
+        ({"status": 403}, WeightsError, "refuses it"),
+        ({"token": "another"}, WeightsError, "refuses it"),
+        ({"repository": "lab/other"}, WeightsError, "no such model"),
+    ],
+    ids=str,
+)
+def test_a_fault_of_the_hub_is_told_by_its_name(
+    hub: Hub, fault: dict[str, object], kind: type[WeightsError], said: str
+) -> None:
+    for name, value in fault.items():
+        setattr(hub, name, value)
+    with pytest.raises(kind, match=said):
+        asked(patience=1).manifest("lab/random", "main")
+
+
+def test_a_revision_that_the_hub_has_not_is_told(hub: Hub) -> None:
+    with pytest.raises(WeightsError, match="no such revision"):
+        asked().manifest(hub.repository, "v2")
