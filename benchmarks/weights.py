@@ -3,7 +3,7 @@
 `benchmarks/weights.py [--nodes 1,2,4,8] [--megabytes M] [--rate MB/s] [--dir LAB] [--json]`, with the project's Python.
 
 On the lab, with a stand-in for the hub and a model of random bytes. Nodes and hub all send at `--rate` and no faster,
-so that the network is what is measured and not this machine's cores. A round begins with no node having anything, and ends
+so that the network is what is measured and not this machine's cores. A round begins with nothing on any node, and ends
 when the command does. Bytes are those that the counters of the nodes' network interfaces saw come in, whatever for.
 `ratio` is a round's time to that with one node, which gets one copy from the hub.
 """

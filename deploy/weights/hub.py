@@ -27,18 +27,19 @@ _LONGEST_WAIT = 30.0
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub that HF_ENDPOINT names. `token` may be empty; `patience`: seconds that it may fail without progress."""
+    """`token` may be empty; `patience`: seconds that it may fail without progress; `endpoint`: by default that which
+    HF_ENDPOINT names."""
 
     token: str
     patience: float
+    endpoint: str | None = None
 
     def manifest(self, repository: str, revision: str) -> Manifest:
         """What a revision consists of. Raises WeightsError."""
         from huggingface_hub import HfApi
 
-        info = self._patiently(
-            lambda: HfApi().model_info(repository, revision=revision, files_metadata=True, token=self.token or False)
-        )
+        hub = HfApi(self.endpoint, self.token or False)
+        info = self._patiently(lambda: hub.model_info(repository, revision=revision, files_metadata=True))
         files = [_file(one) for one in info.siblings or ()]
         told = Manifest(repository, str(info.sha), needed(files))
         try:
@@ -74,9 +75,8 @@ class Hub:
     def _one(self, cache: ModelCache, wanted: Manifest, file: File) -> None:
         from huggingface_hub import hf_hub_download
 
-        hf_hub_download(
-            wanted.repository, file.path, revision=wanted.commit, cache_dir=cache.staging, token=self.token or False
-        )
+        place = {"cache_dir": cache.staging, "token": self.token or False, "endpoint": self.endpoint}
+        hf_hub_download(wanted.repository, file.path, revision=wanted.commit, **place)
 
     def _patiently(self, ask: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
         """Ask again while the hub has a passing trouble. Raises WeightsError after its time without progress."""

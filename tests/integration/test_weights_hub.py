@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,29 +18,30 @@ from deploy.weights.manifest import Manifest
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub that this process's huggingface_hub takes for the only one."""
-    from huggingface_hub import constants
+@dataclass
+class At:
+    """A hub, and where it is."""
 
+    hub: Hub
+    url: str
+
+    def asked(self, patience: float = 20) -> Asked:
+        return Asked(self.hub.token, patience, self.url)
+
+
+@pytest.fixture
+def at() -> Iterator[At]:
     found = Hub(model(3, 1 << 20))
     with serving(found, "127.0.0.1") as url:
-        # Both are read when huggingface_hub is imported.
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-        yield found
+        yield At(found, url)
 
 
-def asked(token: str = "", patience: float = 20) -> Asked:
-    return Asked(token, patience)
+def told(at: At) -> Manifest:
+    return at.asked().manifest(at.hub.repository, "main")
 
 
-def told(hub: Hub) -> Manifest:
-    return asked(hub.token).manifest(hub.repository, "main")
-
-
-def cache(folder: Path, hub: Hub) -> ModelCache:
-    return ModelCache(str(folder), hub.repository)
+def cache(folder: Path, at: At) -> ModelCache:
+    return ModelCache(str(folder), at.hub.repository)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -53,44 +55,44 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_the_cache_comes_out_as_huggingface_hub_lays_it_out_itself(hub: Hub, tmp_path: Path) -> None:
+def test_the_cache_comes_out_as_huggingface_hub_lays_it_out_itself(at: At, tmp_path: Path) -> None:
     from huggingface_hub import snapshot_download
 
-    wanted, ours = told(hub), cache(tmp_path / "ours", hub)
+    wanted, ours = told(at), cache(tmp_path / "ours", at)
     assert wanted.commit == COMMIT
     assert "pytorch_model.bin" not in [one.path for one in wanted.files], "the weights come in one format"
-    paths = list(asked().download(ours, wanted, 4))
+    paths = list(at.asked().download(ours, wanted, 4))
     ours.place(wanted, "main")
-    theirs = snapshot_download(hub.repository, cache_dir=tmp_path / "theirs", ignore_patterns=["*.bin"])
+    theirs = snapshot_download(
+        at.hub.repository, cache_dir=tmp_path / "theirs", ignore_patterns=["*.bin"], endpoint=at.url
+    )
     assert tree(tmp_path / "ours") == tree(tmp_path / "theirs")
     assert sorted(paths) == sorted(one.path for one in wanted.files)
-    offline = snapshot_download(hub.repository, cache_dir=tmp_path / "ours", local_files_only=True)
+    offline = snapshot_download(at.hub.repository, cache_dir=tmp_path / "ours", local_files_only=True)
     assert Path(offline).relative_to(tmp_path / "ours") == Path(theirs).relative_to(tmp_path / "theirs")
 
 
-def test_wrong_bytes_and_a_cut_are_mended_and_nothing_wrong_is_ever_in_the_models_place(
-    hub: Hub, tmp_path: Path
-) -> None:
-    wanted, ours = told(hub), cache(tmp_path, hub)
-    hub.wrong, hub.cut = 1, 1
-    list(asked().download(ours, wanted, 1))
+def test_wrong_bytes_and_a_cut_are_mended_and_nothing_wrong_is_ever_in_the_models_place(at: At, tmp_path: Path) -> None:
+    wanted, ours = told(at), cache(tmp_path, at)
+    at.hub.wrong, at.hub.cut = 1, 1
+    list(at.asked().download(ours, wanted, 1))
     assert all(ours.whole(one, COMMIT) for one in wanted.blobs)
-    hub.wrong = 99
-    other = cache(tmp_path / "other", hub)
+    at.hub.wrong = 99
+    other = cache(tmp_path / "other", at)
     with pytest.raises(WeightsError, match="has not the checksum"):
-        list(asked().download(other, wanted, 1))
+        list(at.asked().download(other, wanted, 1))
     assert not any(other.whole(one, COMMIT) for one in wanted.blobs if one.path.endswith(".safetensors"))
 
 
-def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
-    wanted, ours = told(hub), cache(tmp_path, hub)
+def test_an_interrupted_download_goes_on_where_it_was(at: At, tmp_path: Path) -> None:
+    wanted, ours = told(at), cache(tmp_path, at)
     large = next(one for one in wanted.files if one.path.endswith(".safetensors"))
     part = ours.staged / f"{large.checksum}.incomplete"
     part.parent.mkdir(parents=True)
-    part.write_bytes(hub.files[large.path].data[: large.size - 1000])
-    sent = hub.sent
-    list(asked().download(ours, wanted, 4))
-    assert hub.sent - sent == wanted.size - (large.size - 1000)
+    part.write_bytes(at.hub.files[large.path].data[: large.size - 1000])
+    sent = at.hub.sent
+    list(at.asked().download(ours, wanted, 4))
+    assert at.hub.sent - sent == wanted.size - (large.size - 1000)
     assert not ours.staging.exists()
 
 
@@ -106,14 +108,14 @@ def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, tmp_path: Path) 
     ids=str,
 )
 def test_a_fault_of_the_hub_is_told_by_its_name(
-    hub: Hub, fault: dict[str, object], kind: type[WeightsError], said: str
+    at: At, fault: dict[str, object], kind: type[WeightsError], said: str
 ) -> None:
     for name, value in fault.items():
-        setattr(hub, name, value)
+        setattr(at.hub, name, value)
     with pytest.raises(kind, match=said):
-        asked(patience=1).manifest("lab/random", "main")
+        Asked("ours", 1, at.url).manifest("lab/random", "main")
 
 
-def test_a_revision_that_the_hub_has_not_is_told(hub: Hub) -> None:
+def test_a_revision_that_the_hub_has_not_is_told(at: At) -> None:
     with pytest.raises(WeightsError, match="no such revision"):
-        asked().manifest(hub.repository, "v2")
+        at.asked().manifest(at.hub.repository, "v2")
