@@ -74,9 +74,10 @@ class ModelCache:
             made.mkdir(parents=True, exist_ok=True)
         sync(self.blobs)
         new.rename(folder)
-        self.write_manifest(manifest)
+        self.begin(manifest, revision)
         if revision != manifest.commit:
             _write(self.folder / "refs" / revision, manifest.commit)
+        self._begun(revision).unlink(missing_ok=True)
 
     def release(self, manifest: Manifest) -> None:
         """Give the page cache of the blobs back: on a GPU that shares the machine's memory, a server will want it."""
@@ -84,8 +85,14 @@ class ModelCache:
             with suppress(OSError), (self.blobs / one.checksum).open("rb") as content:
                 os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def write_manifest(self, manifest: Manifest) -> None:
+    def begin(self, manifest: Manifest, revision: str) -> None:
+        """Note what the revision is to be, so that it is known without the hub however far this one comes."""
         _write(self.ours / f"{manifest.commit}.json", json.dumps(manifest.as_json()))
+        if self.commit(revision) != manifest.commit:
+            _write(self._begun(revision), manifest.commit)
+
+    def _begun(self, revision: str) -> Path:
+        return self.ours / "refs" / revision
 
     def look(self, revision: str) -> dict[str, Any]:
         """All that is here, as sizes by name; `problem` says why nothing can be put here."""
@@ -95,6 +102,7 @@ class ModelCache:
             "hub": str(self.hub),
             "real": str(self.hub.resolve()),
             "commit": self.commit(revision),
+            "begun": _named(self._begun(revision)) if inside(revision) else "",
             "blobs": {path.name: _size(path) for path in _in(self.blobs) if not path.name.endswith(INCOMPLETE)},
             "parts": self._parts(),
             "snapshots": {path.name: self._snapshot(path) for path in _in(self.snapshots)},
@@ -105,10 +113,8 @@ class ModelCache:
 
     def commit(self, revision: str) -> str:
         """The commit that a revision names here, or an empty string."""
-        ref = self.folder / "refs" / revision
-        if inside(revision) and ref.is_file():
-            return ref.read_text().strip()
-        return revision if COMMIT.fullmatch(revision) else ""
+        found = _named(self.folder / "refs" / revision) if inside(revision) else ""
+        return found or (revision if COMMIT.fullmatch(revision) else "")
 
     def _nearest(self) -> Path:
         return next(one for one in (self.folder, *self.folder.parents) if one.is_dir())
@@ -152,6 +158,11 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _named(ref: Path) -> str:
+    """The commit that a ref names, or an empty string."""
+    return ref.read_text().strip() if ref.is_file() else ""
 
 
 def _size(path: Path) -> int:

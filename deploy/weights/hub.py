@@ -150,5 +150,6 @@ def _told(error: Exception) -> WeightsError:
             "the hub knows no such model, or not this token", "check model.path, and the token (--token)"
         )
     if status:
-        return HubError(f"the hub fails with HTTP {status}: {text}", "try again later; what came is kept")
-    return HubError(f"the hub does not answer: {text}", "see that this node reaches it; what came is kept")
+        return HubError(f"the hub fails with HTTP {status}", "try again later; what came is kept")
+    last = str(list(_chain(error))[-1]) or text
+    return HubError(f"the hub does not answer: {last}", "see that this node reaches it; what came is kept")

@@ -53,7 +53,7 @@ def relay(order: Order) -> Iterator[Line]:
     """Receive what is missing and hand on what is here: {"have"} on the way, {"whole"} once the model is in place."""
     cache, wanted = _cache(order), manifest(order["manifest"])
     with cache.lock():
-        cache.write_manifest(wanted)
+        cache.begin(wanted, order["revision"])
         _discard(cache, order["bad"])
         failed: queue.SimpleQueue[Exception] = queue.SimpleQueue()
         with handshake.listening(order["address"], order["port"]) as server:

@@ -16,12 +16,13 @@ SPARE = 1 << 30
 @dataclass(frozen=True)
 class Held:
     """What one node has of a model. `blobs` and `parts` are sizes by checksum; `snapshots` hold by commit and path the
-    blob that a file is a link to, or nothing, and its size. `commit` is what the revision asked for names there, `real`
-    the hub's folder without links."""
+    blob that a file is a link to, or nothing, and its size. `commit` is what the revision asked for names there,
+    `begun` what a fetch that is not through yet will let it name, and `real` the hub's folder without links."""
 
     hub: str
     real: str
     commit: str
+    begun: str
     blobs: Mapping[str, int]
     parts: Mapping[str, int]
     snapshots: Mapping[str, Mapping[str, tuple[str, int]]]
@@ -64,7 +65,7 @@ def held(told: Mapping[str, Any]) -> Held:
         for commit, files in told["snapshots"].items()
     }
     known = tuple(manifest(one) for one in told["manifests"])
-    plain = {name: told[name] for name in ("hub", "real", "commit", "blobs", "parts", "free", "problem")}
+    plain = {name: told[name] for name in ("hub", "real", "commit", "begun", "blobs", "parts", "free", "problem")}
     return Held(**plain, snapshots=snapshots, manifests=known)
 
 
@@ -116,9 +117,10 @@ def obstacles(found: Chain, nodes: Mapping[int, Held]) -> dict[int, str]:
 
 
 def known(nodes: Iterable[Held], revision: str) -> Manifest | None:
-    """What nodes know of a revision without the hub: the manifest of the commit that it names on one of them."""
+    """What nodes know of a revision without the hub: the manifest of a commit whose fetch was begun there, else of the
+    one that the revision names."""
     nodes = tuple(nodes)
-    for commit in dict.fromkeys((revision, *(one.commit for one in nodes))):
+    for commit in dict.fromkeys((revision, *(one.begun for one in nodes), *(one.commit for one in nodes))):
         found = next((one for node in nodes if (one := node.manifest(commit))), None)
         if found:
             return found

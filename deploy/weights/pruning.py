@@ -26,7 +26,7 @@ def unneeded(cache: ModelCache, keep: str) -> list[Unneeded]:
     others = [one for one in _in(cache.snapshots) if one != snapshot]
     refs = [one for one in (cache.folder / "refs").rglob("*") if one.is_file() and one.read_text().strip() != keep]
     blobs = [one for one in _in(cache.blobs) if one.resolve() not in kept]
-    ours = [one for one in _in(cache.ours) if one.name not in ("lock", f"{keep}.json")]
+    ours = [one for one in _in(cache.ours) if one.name not in ("lock", f"{keep}.json") and _has_files(one)]
     return [_measured(one) for one in (*refs, *others, *blobs, *ours)]
 
 
@@ -44,6 +44,10 @@ def remove(cache: ModelCache, found: list[Unneeded], *, whole: bool) -> None:
 
 def _in(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _has_files(path: Path) -> bool:
+    return not path.is_dir() or any(not one.is_dir() for one in path.rglob("*"))
 
 
 def _measured(path: Path) -> Unneeded:

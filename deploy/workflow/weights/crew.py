@@ -73,8 +73,9 @@ class Crew:
             kind = HubError if told.get("passing") else WeightsError
             return kind(str(told["error"]), str(told["hint"]))
         words = " | ".join(self._words[rank, role])
-        ended = over.tail(1) if over.code is None else f"exit code {over.code}"
-        return WeightsError(": ".join(filter(None, (ended, words))), "see what the node itself says")
+        if over.code is None:
+            return WeightsError(over.tail(1))
+        return WeightsError(": ".join(filter(None, (f"exit code {over.code}", words))), "see what the node itself says")
 
     def stop(self) -> None:
         """End every role that still plays, and wait a little for that."""

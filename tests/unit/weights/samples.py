@@ -50,6 +50,7 @@ def node(*paths: str, placed: bool = False, **more: Any) -> Held:
         "hub": "/hub",
         "real": "/hub",
         "commit": COMMIT if placed else "",
+        "begun": "",
         "blobs": blobs,
         "parts": {},
         "snapshots": {COMMIT: snapshot} if placed else {},
