@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from deploy.errors import DeployError, HubError
@@ -21,7 +22,7 @@ from deploy.inside.lifeline import Lifeline
 from deploy.weights import checksum, handshake, pruning
 from deploy.weights.cache import ModelCache
 from deploy.weights.hub import Hub
-from deploy.weights.manifest import File, manifest
+from deploy.weights.manifest import File, Manifest, manifest
 from deploy.weights.receiving import Receiver, Upstream
 from deploy.weights.sending import Sender
 
@@ -52,26 +53,28 @@ def download(order: Order) -> Iterator[Line]:
 def relay(order: Order) -> Iterator[Line]:
     """Receive what is missing and hand on what is here: {"have"} on the way, {"whole"} once the model is in place."""
     cache, wanted = _cache(order), manifest(order["manifest"])
-    with cache.lock():
+    failed: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+    with cache.lock(), handshake.listening(order["address"], order["port"]) as server:
         cache.begin(wanted, order["revision"])
-        _discard(cache, order["bad"])
-        failed: queue.SimpleQueue[Exception] = queue.SimpleQueue()
-        with handshake.listening(order["address"], order["port"]) as server:
-            sender = Sender(cache, wanted, order["key"])
-            threading.Thread(target=sender.serve, args=(server,), daemon=True).start()
-            if order["upstream"]:
-                address, port = order["upstream"]
-                Receiver(cache, wanted, Upstream(address, port, order["key"]), failed.put).start()
-            placed = False
-            while True:
-                have = {one: cache.present(one, wanted.commit) for one in wanted.blobs}
-                yield {"have": sum(have.values())}
-                if not placed and all(cache.whole(one, wanted.commit) for one in wanted.blobs):
-                    cache.place(wanted, order["revision"])
-                    cache.release(wanted)
-                    placed = True
-                    yield {"whole": True}
-                _pause(failed)
+        _discard(cache, wanted, order["bad"])
+        sender = Sender(cache, wanted, order["key"])
+        threading.Thread(target=sender.serve, args=(server,), daemon=True).start()
+        if order["upstream"]:
+            address, port = order["upstream"]
+            Receiver(cache, wanted, Upstream(address, port, order["key"]), failed.put).start()
+        while not all(cache.whole(one, wanted.commit) for one in wanted.blobs):
+            yield _have(cache, wanted)
+            _pause(failed)
+        cache.place(wanted, order["revision"])
+        cache.release(wanted)
+        yield _have(cache, wanted)
+        yield {"whole": True}
+        # Others may still read here; the end is the controller's to say.
+        threading.Event().wait()
+
+
+def _have(cache: ModelCache, wanted: Manifest) -> Line:
+    return {"have": sum(cache.present(one, wanted.commit) for one in wanted.blobs)}
 
 
 def _pause(failed: queue.SimpleQueue[Exception]) -> None:
@@ -83,10 +86,14 @@ def _pause(failed: queue.SimpleQueue[Exception]) -> None:
     raise error
 
 
-def _discard(cache: ModelCache, checksums: list[str]) -> None:
-    """Remove blobs whose content was found wrong, so that they are fetched anew."""
-    for one in checksums:
-        (cache.blobs / os.path.basename(one)).unlink(missing_ok=True)
+def _discard(cache: ModelCache, wanted: Manifest, bad: list[str]) -> None:
+    """Remove files whose content was found wrong, so that they are fetched anew."""
+    for one in wanted.files:
+        plain = cache.snapshots / wanted.commit / one.path
+        if one.checksum in bad:
+            (cache.blobs / one.checksum).unlink(missing_ok=True)
+            if not plain.is_symlink():
+                plain.unlink(missing_ok=True)
 
 
 def verify(order: Order) -> Iterator[Line]:
@@ -100,17 +107,13 @@ def verify(order: Order) -> Iterator[Line]:
             have += file.size
             bad += [] if right else [file.checksum]
             yield {"have": have}
-    unlinked = [
-        one.checksum
-        for one in wanted.files
-        if here[_blob(wanted.blobs, one)] and not _linked(cache, wanted.commit, one)
-    ]
+    unlinked = [one.checksum for one in wanted.files if _whole(here, one) and not _linked(cache, wanted.commit, one)]
     missing = [one.checksum for one, path in here.items() if not path]
     yield {"missing": missing, "bad": bad, "unlinked": unlinked}
 
 
-def _blob(blobs: tuple[File, ...], file: File) -> File:
-    return next(one for one in blobs if one.checksum == file.checksum)
+def _whole(here: Mapping[File, Path | None], file: File) -> bool:
+    return any(path for one, path in here.items() if one.checksum == file.checksum)
 
 
 def _linked(cache: ModelCache, commit: str, file: File) -> bool:
