@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.cluster.load import Document
 from deploy.event import Event, Note
@@ -70,7 +70,7 @@ def fetch(document: Document, asking: Asking, *, verify: bool = False) -> Genera
         _refuse(fleet, first, nodes)
         if first.order:
             yield Note(described(wanted, first, {rank: fleet.nodes[rank].host for rank in nodes}))
-            yield from _brought(fleet, asked, wanted, source, bad)
+            yield from _Fetch(fleet, asked, wanted, source).brought(nodes, first, bad)
         done = Fetched(wanted, sum(first.missing.values()), first.download, time.monotonic() - began)
         yield Note(_summary(done, len(fleet.ranks)), "done")
         return done
@@ -83,29 +83,46 @@ def _refuse(fleet: Fleet, found: Chain, nodes: Mapping[int, Held]) -> None:
         raise fleet.error(problems, hint)
 
 
-def _brought(
-    fleet: Fleet, asked: Model, wanted: Manifest, source: Source, bad: Mapping[int, Collection[str]]
-) -> Generator[Event, None, None]:
+@dataclass
+class _Fetch:
     """Turns until every node has all of it. Who is lost is left out, and asked again when the others are through."""
-    lost, times = dict[int, str](), Counter[int]()
-    while True:
-        nodes, silent = look(fleet, asked, [rank for rank in fleet.ranks if rank not in lost])
-        lost |= silent
-        found = chain(wanted, nodes, asked.revision, source.rank, bad)
-        if not found.order:
-            back = [rank for rank in lost if times[rank] < AGAIN and _back(fleet, rank)]
-            if not back:
-                break
-            lost = {rank: why for rank, why in lost.items() if rank not in back}
-            continue
-        turn = Turn(fleet, asked, wanted, found, bad)
-        yield from turn.taken(source, nodes)
+
+    fleet: Fleet
+    asked: Model
+    wanted: Manifest
+    source: Source
+    lost: dict[int, str] = field(default_factory=dict)
+    times: Counter[int] = field(default_factory=Counter)
+
+    def brought(
+        self, nodes: Mapping[int, Held], found: Chain, bad: Mapping[int, Collection[str]]
+    ) -> Generator[Event, None, None]:
+        """Begin with what is known of the nodes. Raises RemoteError that names every node which has not all of it."""
+        while found.order or self._returned():
+            if found.order:
+                yield from self._turn(nodes, found, bad)
+            there = [rank for rank in self.fleet.ranks if rank not in self.lost]
+            nodes, silent = look(self.fleet, self.asked, there)
+            self.lost |= silent
+            found, bad = chain(self.wanted, nodes, self.asked.revision, self.source.rank, {}), {}
+        if self.lost:
+            raise self.fleet.error(self.lost, "run it again: what a node has of it is kept, and not sent twice")
+
+    def _turn(
+        self, nodes: Mapping[int, Held], found: Chain, bad: Mapping[int, Collection[str]]
+    ) -> Generator[Event, None, None]:
+        turn = Turn(self.fleet, self.asked, self.wanted, found, bad)
+        yield from turn.taken(self.source, nodes)
         for rank, why in turn.lost.items():
-            times[rank] += 1
-            yield Note(f"{fleet.nodes[rank].host}: {why}; going on without it", "warning")
-        lost, bad = lost | turn.lost, {}
-    if lost:
-        raise fleet.error(lost, "run it again: what a node has of it is kept, and not sent twice")
+            self.times[rank] += 1
+            yield Note(f"{self.fleet.nodes[rank].host}: {why}; going on without it", "warning")
+        self.lost |= turn.lost
+
+    def _returned(self) -> bool:
+        """Whether nodes that were lost can be reached again; they are no longer lost then."""
+        back = [rank for rank in self.lost if self.times[rank] < AGAIN and _back(self.fleet, rank)]
+        self.lost = {rank: why for rank, why in self.lost.items() if rank not in back}
+        return bool(back)
 
 
 def _back(fleet: Fleet, rank: int) -> bool:
