@@ -82,6 +82,16 @@ class ServiceError(DeployError):
     exit_code = 10
 
 
+class WeightsError(DeployError):
+    """A model could not be fetched, or a node has not all of it."""
+
+    exit_code = 12
+
+
+class HubError(WeightsError):
+    """The hub cannot be reached, or fails in a way that passes."""
+
+
 class TuneError(DeployError):
     """Nothing could be tuned, or what was measured could not be used."""
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "push": ("image", "Push the image to its repository."),
     "mirror": ("image", "Copy the base into your own repository."),
     "patches": ("patches", "Apply the changes to SGLang to a tree, or look for them in a tree or an image."),
+    "model": ("model", "Fetch, check and remove the model's weights on the nodes."),
     "doctor": ("doctor", "Check what a launch needs, on every node; change nothing."),
     "up": ("cluster", "Start the ranks and wait until they serve."),
     "watch": ("watch", "Watch running ranks, as a service of this machine."),

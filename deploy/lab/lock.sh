@@ -8,7 +8,7 @@ lock() { uv pip compile --quiet --generate-hashes --python-version 3.11 --python
 
 {
   echo "sglang==$SGLANG" | lock --no-deps -
-  # IPython does without these two, and they are as large as all of it.
-  lock --no-emit-package jedi --no-emit-package parso base.in
+  # IPython does without the first two, and huggingface_hub without the third; they are as large as all the rest.
+  lock --no-emit-package jedi --no-emit-package parso --no-emit-package hf-xet base.in
 } >base.lock.new
 mv base.lock.new base.lock

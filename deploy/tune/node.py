@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy.errors import DeployError, TuneError
+from deploy.inside.lifeline import Lifeline
 from deploy.kernels.exact.source import MODULE, installed
 from deploy.tune.daemons import Daemons, Place, argv, environment, wait_for
 from deploy.tune.device import Device
 from deploy.tune.happening import line
-from deploy.tune.lifeline import Lifeline
 from deploy.tune.problem import problem_of
 from deploy.tune.task import task_of
 from deploy.tune.trial import timing_of, trial_of

@@ -8,12 +8,13 @@ from concurrent.futures import wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploy.command import Result
+from deploy.command import Command, Result
+from deploy.container import pull
 from deploy.errors import LockedError, RemoteError
 from deploy.event import Event, Note, Progress
 from deploy.launch import plan
 from deploy.launch.finding import shared
-from deploy.launch.plan import BRINGING, COPY, PULL, START, Plan, Step
+from deploy.launch.plan import BRINGING, COPY, PULL, PULL_TIMEOUT, START, Plan, Step
 from deploy.launch.selftest import judge
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import Lock
@@ -74,6 +75,20 @@ def carry_out(lookout: Lookout, step: Step, more: More = _nothing) -> Iterator[E
         yield from lookout.turn()
     if step.title == plan.SELF_TEST:
         yield from _proven(fleet, {rank: future.result() for rank, future in running.items()})
+    fleet.finish(running)
+
+
+def pulled(fleet: Fleet, references: Mapping[int, str], check: Callable[[], None] = lambda: None) -> Iterator[Event]:
+    """Pull on nodes, each what is named for it, outside of a launch. Raises RemoteError, and what `check` raises."""
+    if not references:
+        return
+    yield Note(f"pull: {', '.join(fleet.nodes[rank].host for rank in references)}")
+    meter = PullMeter()
+    pulls = {rank: Command(pull(one), timeout=PULL_TIMEOUT, loose=True) for rank, one in references.items()}
+    running = fleet.begin(pulls, meter.hear)
+    while wait(running.values(), timeout=0.2).not_done:
+        check()
+        yield from meter.told(fleet)
     fleet.finish(running)
 
 

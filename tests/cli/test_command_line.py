@@ -31,6 +31,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
         "build",
         "push",
         "mirror",
+        "model",
         "up",
         "status",
         "logs",
@@ -48,7 +49,21 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("render", "build", "push", "mirror", "up", "status", "logs", "ask", "down", "lab", "patches", "kernels"),
+        *(
+            "render",
+            "build",
+            "push",
+            "mirror",
+            "model",
+            "up",
+            "status",
+            "logs",
+            "ask",
+            "down",
+            "lab",
+            "patches",
+            "kernels",
+        ),
         *("tune", "bench"),
     ],
 )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from contextlib import ExitStack, closing
 from typing import Any
 
 from deploy.cluster.load import Document
-from deploy.command import Command, Result
-from deploy.container import pull
+from deploy.command import Result
 from deploy.errors import BuildError, TuneError
 from deploy.event import Event, Note
 from deploy.kernels.gpu import arch
 from deploy.launch.node import NodeFacts
-from deploy.launch.plan import PULL_TIMEOUT
 from deploy.remote import facts as probe
 from deploy.remote.execute import Fleet
 from deploy.remote.fed import Fed
@@ -27,7 +24,7 @@ from deploy.tune.problem import Problem
 from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 from deploy.workflow.asked import checked, wanted_image
-from deploy.workflow.steps import PullMeter
+from deploy.workflow.steps import pulled
 from deploy.workflow.tuning.shift import Shift
 from deploy.workflow.undo import undo
 from deploy.workflow.up import pinned
@@ -55,8 +52,9 @@ class Nodes:
             image = pinned(cluster, wanted, seen)
         except BuildError as error:
             raise BuildError(error.message, NOT_BUILT) from None
-        yield from self._pulled(image, seen)
         repository, _, digest = image.partition("@")
+        lacking = [rank for rank, node in enumerate(seen) if digest not in node.digests(repository)]
+        yield from pulled(fleet, dict.fromkeys(lacking, image), held.check)
         references = {rank: node.reference(repository, digest) for rank, node in enumerate(seen)}
         self._launch = Launch(cluster, references, self._problem, secrets.token_hex(32))
         found = yield from self._asked()
@@ -75,20 +73,6 @@ class Nodes:
         if problems:
             raise self._fleet.error(problems, "nothing was started; `down` ends ranks, `doctor` shows every check")
         return list(seen.values())
-
-    def _pulled(self, image: str, seen: Sequence[NodeFacts]) -> Iterator[Event]:
-        repository, _, digest = image.partition("@")
-        command = Command(pull(image), timeout=PULL_TIMEOUT, loose=True)
-        todo = {rank: command for rank, node in enumerate(seen) if digest not in node.digests(repository)}
-        if not todo:
-            return
-        yield Note(f"pull: {', '.join(self._fleet.nodes[rank].host for rank in todo)}")
-        meter = PullMeter()
-        running = self._fleet.begin(todo, meter.hear)
-        while wait(running.values(), timeout=0.2).not_done:
-            self._held.check()
-            yield from meter.told(self._fleet)
-        self._fleet.finish(running)
 
     def _asked(self) -> Generator[Event, None, dict[int, dict[str, Any]]]:
         """What each node measures with. Raises TuneError that names every node which cannot, or which is another."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.tune.lifeline import Lifeline
+from deploy.inside.lifeline import Lifeline
 
 
 @pytest.fixture

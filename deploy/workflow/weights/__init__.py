@@ -1,0 +1,1 @@
+"""`model`: the steps of its commands, as generators of events."""
