@@ -72,7 +72,14 @@ class Lending:
         self._told: dict[int, int] = {}
 
     def progress(self, shares: Mapping[int, Share]) -> Iterator[Event]:
-        """How many bytes each node has got."""
+        """How many bytes each node has got. Raises RemoteError where this machine can get no more of them itself.
+
+        The nodes' engines would ask for the rest again and again, for minutes.
+        """
+        if self.depot.troubles:
+            what = "; ".join(dict.fromkeys(self.depot.troubles))
+            waiting = {rank: what for rank, one in self.lent.items() if one.sent < shares[rank].size}
+            raise self._fleet.error(waiting or dict.fromkeys(self.lent, what), "see the registry, then run it again")
         passed = time.monotonic() - self._began
         for rank, one in self.lent.items():
             sent, total = min(one.sent, shares[rank].size), shares[rank].size
