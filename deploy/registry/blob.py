@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.errors import CutError, RegistryError
-from deploy.registry.client import PIECE, Answer, Call, Registry
+from deploy.registry.call import PIECE, Call
+from deploy.registry.client import Answer, Registry
 from deploy.registry.patience import Tries
 
 STEADY = 1 << 20

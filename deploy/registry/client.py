@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -20,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from deploy import __version__
 from deploy.errors import CutError, RegistryError
 from deploy.registry.authorization import Ask, Authorization
+from deploy.registry.call import Body, Call
 from deploy.registry.challenge import challenge
 from deploy.registry.credentials import login
 from deploy.registry.failure import refused
@@ -31,45 +31,6 @@ REDIRECTS = (301, 302, 303, 307, 308)
 HOPS = 5
 SAID = 4096
 """Bytes of a refusal that are read."""
-PIECE = 1 << 18
-"""Bytes that are read or sent in one go; so many are lost where a connection breaks."""
-
-
-@dataclass(frozen=True)
-class Body:
-    """What is sent, of a size that is known before; opened anew for every try."""
-
-    size: int
-    opened: Callable[[], Iterator[bytes]]
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self.size
-        for piece in self.opened():
-            left -= len(piece)
-            # A piece is sent within one timeout, or not at all.
-            yield from (piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
-        if left:
-            raise RegistryError(f"what was to be sent is {abs(left)} bytes too {'short' if left > 0 else 'long'}", "")
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request. `url`: below the registry's address, or a whole one that it gave. `what` is for errors.
-
-    `again`: whether it is sent again where the connection or the registry fails.
-    """
-
-    method: str
-    url: str
-    what: str
-    scopes: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Body | None = None
-    expected: tuple[int, ...] = (200,)
-    again: bool = True
 
 
 class Answer:
@@ -246,7 +207,7 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        hint = "put its authority into /etc/docker/certs.d/HOST/ca.crt, as Docker wants it too"
+        hint = "put its authority into /etc/docker/certs.d/HOST/ca.crt; plain HTTP is for registries on loopback only"
         raise RegistryError(f"{what}: no TLS with the registry: {_reason(error)}", hint) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise RegistryError(f"{what}: no address: {error}", "is the registry's name right?") from None

@@ -11,7 +11,7 @@ from deploy.errors import RegistryError
 from deploy.registry.client import Registry
 from deploy.registry.manifest import Manifest, chosen, fits, platform_of
 from deploy.registry.name import Name, parse
-from deploy.registry.patience import Patience
+from deploy.registry.patience import BRIEF, Patience
 from deploy.registry.repository import Repository
 
 
@@ -37,7 +37,7 @@ def repository(name: Name, patience: Patience | None = None) -> Iterator[Reposit
 def resolve(reference: str) -> str:
     """The digest (sha256:...) that the registry has under [HOST/]NAME[:TAG]. Raises RegistryError, ConfigError."""
     name = parse(reference)
-    with repository(name) as asked:
+    with repository(name, BRIEF) as asked:
         # A GET where there is nothing: its answer says why.
         return asked.digest(name.reference) or asked.manifest(name.reference).digest
 

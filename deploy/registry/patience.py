@@ -30,6 +30,10 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
+BRIEF = Patience(waits=(0.5, 1.0))
+"""For a question that somebody waits for."""
+
+
 class Tries:
     """The tries of one thing, counted."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.errors import CutError, RegistryError
 from deploy.registry.blob import Blob
-from deploy.registry.client import Body, Call
+from deploy.registry.call import Body, Call
 from deploy.registry.manifest import sha256
 from deploy.registry.patience import Patience
 
