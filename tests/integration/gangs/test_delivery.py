@@ -51,23 +51,24 @@ def received(lab: Lab, rank: int) -> int:
     return int(lab.sh(rank, "cat /sys/class/net/eth0/statistics/rx_bytes"))
 
 
-def test_a_node_that_reaches_no_registry_gets_the_new_layers_over_ssh_and_runs_them(lab: Lab) -> None:
-    file = lab.cluster(2)
-    lab.sh(1, BASE_ALONE.format(base_of(lab)))
-    with without_registry(lab, 1):
-        before = received(lab, 1)
+def test_a_node_that_reaches_no_registry_gets_the_new_layers_over_ssh_and_runs_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(lab.folder / "docker"))
+    file, host = lab.cluster(1), lab.fleet.nodes[0].host
+    lab.sh(0, BASE_ALONE.format(base_of(lab)))
+    with without_registry(lab, 0):
+        before = received(lab, 0)
         up = lab.good("up", "--nodes", file)
-        came = received(lab, 1) - before
-    host = lab.fleet.nodes[1].host
+        came = received(lab, 0) - before
     assert f"image for {host}: direct, " in up.stderr
     assert "cannot use the registry: " in up.stderr
     assert f"image to {host} over SSH: " in up.stderr
     assert came < 2_000_000, "the layers of the base, 75 MB, came again"
-    repository = load(lab.file).cluster.image.repository
-    digest = lab.sh(0, f"{LISTED} | grep '^{repository} '").split()[2]
-    assert f"127.0.0.1:27100/{repository.replace(':', '_')} <none> {digest}" in lab.sh(1, LISTED)
-    assert digest in lab.sh(1, "docker inspect --format '{{.Config.Image}}' sglang-spark-lab-rank1")
-    assert "nothing to change" in lab.good("up", "--nodes", file).stderr, "both names mean one image"
+    repository, _, digest = pinned_in_registry(lab).partition("@")
+    assert f"127.0.0.1:27100/{repository.replace(':', '_')} <none> {digest}" in lab.sh(0, LISTED)
+    assert digest in lab.sh(0, "docker inspect --format '{{.Config.Image}}' sglang-spark-lab-rank0")
+    assert "nothing to change" in lab.good("up", "--nodes", file).stderr, "it is the image that was asked for"
 
 
 def bring(lab: Lab, image: str) -> str:
