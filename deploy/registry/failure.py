@@ -10,7 +10,7 @@ from deploy.errors import RegistryError
 _MEANINGS = {
     401: (
         "the registry refused the login",
-        "`docker login` with an account that may do this, and see the name: Docker's hub says so of one that it does not "
+        "`docker login` with an account that may do this, and see the name: Docker's hub says so of one it does not "
         "know; GHCR wants a token with write:packages to push",
     ),
     403: (
