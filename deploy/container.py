@@ -57,8 +57,8 @@ def _options(container: Container) -> list[str]:
     return options
 
 
-def pull(reference: str) -> tuple[str, ...]:
-    return ("docker", "pull", reference)
+def pull(reference: str, *, quiet: bool = False) -> tuple[str, ...]:
+    return ("docker", "pull", *(("--quiet",) if quiet else ()), reference)
 
 
 SELF_TESTED = "self-tested"

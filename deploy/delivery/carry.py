@@ -9,6 +9,7 @@ that ends without its end mark is never taken for a whole one.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import os
 import secrets
@@ -40,7 +41,8 @@ def send(peers: list[socket.socket], command: tuple[str, ...]) -> int:
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
     meter = Meter("sent")
     assert child.stdout is not None
-    while piece := child.stdout.read(PIECE):
+    fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, PIECE)
+    while piece := os.read(child.stdout.fileno(), PIECE):
         peers = [peer for peer in peers if _sent(peer, piece)]
         if not peers:
             child.kill()

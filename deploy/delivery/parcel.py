@@ -16,6 +16,8 @@ from deploy.registry.patience import Patience
 SHORT = Patience(waits=(0.5,), connect=5.0, read=20.0)
 """Whether this machine reaches the registry is soon said; the nodes may do so in any case."""
 
+WHILE_NODES_WAIT = Patience(connect=5.0, read=20.0)
+
 
 @dataclass(frozen=True)
 class Parcel:
@@ -66,5 +68,5 @@ def parcel(image: str, platform: str) -> Parcel:
 def pieces(image: str, blob: Descriptor) -> Iterator[bytes]:
     """A blob of the image from its registry, whole and checked. Raises RegistryError."""
     name = parse(image)
-    with lookup.repository(name) as source:
+    with lookup.repository(name, WHILE_NODES_WAIT) as source:
         yield from source.blob(blob.digest, blob.size).pieces()

@@ -23,6 +23,7 @@ WORTH_COPYING = 256 << 20
 LENT_PORT = 27100
 """The first port on a node's loopback that an image is lent at; below those that a kernel gives away."""
 COPY_PORT = 27300
+SMALL = 10 << 20
 _SIZED = 'echo "size $(docker image inspect --format "{{.Size}}" "$1")"; shift; exec "$@"'
 _CARRY = Path(__file__).with_name("carry.py")
 # Its own proxies would not lead to the node's loopback.
@@ -96,10 +97,11 @@ def brought(cluster: Cluster, parcel: Parcel, facts: Sequence[NodeFacts], found:
 
 def _pull(reference: str, share: Share, repository: str) -> Command:
     """The pull by digest. What was loaded before is marked, since a later pull would not know its layers again."""
-    argv = container.pull(reference)
+    # Each line of its progress is answered: beside a small layer that is much.
+    argv = container.pull(reference, quiet=share.direct and share.size < SMALL)
     if share.archive is not None or share.source is not None:
         mark = f"{repository}:{LOADED}{reference.rpartition(':')[2][:12]}"
-        argv = ("sh", "-c", 'docker pull "$1" && docker tag "$1" "$2"', "sh", reference, mark)
+        argv = ("sh", "-c", 'docker pull --quiet "$1" && docker tag "$1" "$2"', "sh", reference, mark)
     return Command(argv, timeout=PULL_TIMEOUT, loose=True)
 
 

@@ -16,6 +16,9 @@ from deploy.delivery.parcel import Parcel
 ROUTE = re.compile(r"/v2/.+/(?P<kind>manifests|blobs)/(?P<digest>sha256:[0-9a-f]{64})")
 ARCHIVE = re.compile(r"/archive/(?P<layer>\d{1,4})")
 BYTES = "application/octet-stream"
+TLS = b"\x16"
+NOT_TLS = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""An engine tries TLS first. One with containerd's image store goes on without only where it is answered in HTTP."""
 TOGETHER = 1 << 15
 """Bytes that fit into one packet of SSH."""
 
@@ -86,8 +89,15 @@ class _Handler(BaseHTTPRequestHandler):
         for piece in found.pieces if body else ():
             self.wfile.write(piece)
 
+    def handle(self) -> None:
+        if self.rfile.peek(1)[:1] == TLS:  # type: ignore[attr-defined]
+            self.wfile.write(NOT_TLS)
+            self.wfile.flush()
+        else:
+            super().handle()
+
     def send_error(self, *_: object, **__: object) -> None:
-        """What is no request gets no answer: an engine tries TLS first, and takes the end for a no."""
+        """What is no request gets no answer."""
         self.close_connection = True
 
     def _head(self, status: int, headers: dict[str, str]) -> None:

@@ -68,16 +68,24 @@ class Lending:
     def __init__(self, found: Parcel, ranks: Sequence[int], fleet: Fleet) -> None:
         self.depot = Depot(partial(pieces, found.image), cache() / "delivery")
         self.lent = {rank: Lent(found, self.depot) for rank in ranks}
-        self._fleet, self._began = fleet, time.monotonic()
+        self._fleet, self._began = fleet, dict[int, float]()
         self._told: dict[int, int] = {}
 
     def progress(self, shares: Mapping[int, Share]) -> Iterator[Event]:
-        """How many bytes each node has got."""
-        passed = time.monotonic() - self._began
+        """How many bytes each node has got. Raises RemoteError where this machine can get no more of them itself.
+
+        The nodes' engines would ask for the rest again and again, for minutes.
+        """
+        if self.depot.troubles:
+            what = "; ".join(dict.fromkeys(self.depot.troubles))
+            waiting = {rank: what for rank, one in self.lent.items() if one.sent < shares[rank].size}
+            raise self._fleet.error(waiting or dict.fromkeys(self.lent, what), "see the registry, then run it again")
+        now = time.monotonic()
         for rank, one in self.lent.items():
             sent, total = min(one.sent, shares[rank].size), shares[rank].size
             if sent > self._told.get(rank, 0):
                 self._told[rank] = sent
+                passed = now - self._began.setdefault(rank, now)
                 rate = sent / passed if passed > 1 else None
                 yield Progress(f"image to {self._fleet.nodes[rank].host} over SSH", sent, total, rate=rate)
 

@@ -45,19 +45,13 @@ def brought(lookout: Lookout, held: Lock, todo: Plan, delivery: Delivery | None)
                 yield from carry_out(lookout, sent, more)
             except RemoteError as error:
                 if step.title == PULL or lookout.gang.gone or isinstance(error, LockedError):
-                    raise _with(error, lent.depot.troubles if lent else []) from None
+                    raise
                 # A pull follows, which brings what is still missing.
                 yield Note(f"{step.title} failed, so the image is pulled whole: {error.message}", "warning")
 
 
 def _nothing() -> Iterator[Event]:
     return iter(())
-
-
-def _with(error: RemoteError, troubles: list[str]) -> RemoteError:
-    """The error with what this machine knows of its cause."""
-    told = "".join(f"\n  here: {trouble}" for trouble in dict.fromkeys(troubles))
-    return type(error)(error.message + told, error.hint)
 
 
 def carry_out(lookout: Lookout, step: Step, more: More = _nothing) -> Iterator[Event]:

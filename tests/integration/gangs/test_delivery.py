@@ -26,15 +26,13 @@ from tests.integration.lab import Lab
 pytestmark = pytest.mark.timeout(120)
 EMPTY = "docker image rm -f $(docker image ls -q | sort -u)"
 LISTED = "docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}'"
+# What the base shares with an image that is there need not come again.
+BASE_ALONE = "docker pull --quiet {0} && docker image rm -f $(docker image ls -q --filter label=io.sglang-spark.recipe)"
 
 
-@pytest.fixture
-def base(lab: Lab) -> str:
-    """The base's reference, which node 0 and 1 have alone."""
-    name = load(lab.file).cluster.image.base.replace(":spark@", "@")
-    for rank in (0, 1):
-        lab.sh(rank, f"{EMPTY}; docker pull --quiet {name}")
-    return name
+def base_of(lab: Lab) -> str:
+    """The base as REPOSITORY@sha256:…"""
+    return load(lab.file).cluster.image.base.replace(":spark@", "@")
 
 
 @contextmanager
@@ -53,23 +51,24 @@ def received(lab: Lab, rank: int) -> int:
     return int(lab.sh(rank, "cat /sys/class/net/eth0/statistics/rx_bytes"))
 
 
-def test_a_node_that_reaches_no_registry_gets_the_new_layers_over_ssh_and_runs_them(lab: Lab, base: str) -> None:
-    file = lab.cluster(2)
-    with without_registry(lab, 1):
-        before = received(lab, 1)
+def test_a_node_that_reaches_no_registry_gets_the_new_layers_over_ssh_and_runs_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(lab.folder / "docker"))
+    file, host = lab.cluster(1), lab.fleet.nodes[0].host
+    lab.sh(0, BASE_ALONE.format(base_of(lab)))
+    with without_registry(lab, 0):
+        before = received(lab, 0)
         up = lab.good("up", "--nodes", file)
-        came = received(lab, 1) - before
-    host = lab.fleet.nodes[1].host
-    assert f"image for {lab.fleet.nodes[0].host}: pull, " in up.stderr
+        came = received(lab, 0) - before
     assert f"image for {host}: direct, " in up.stderr
     assert "cannot use the registry: " in up.stderr
     assert f"image to {host} over SSH: " in up.stderr
     assert came < 2_000_000, "the layers of the base, 75 MB, came again"
-    repository = load(lab.file).cluster.image.repository
-    digest = lab.sh(0, f"{LISTED} | grep '^{repository} '").split()[2]
-    assert f"127.0.0.1:27100/{repository.replace(':', '_')} <none> {digest}" in lab.sh(1, LISTED)
-    assert digest in lab.sh(1, "docker inspect --format '{{.Config.Image}}' sglang-spark-lab-rank1")
-    assert "nothing to change" in lab.good("up", "--nodes", file).stderr, "both names mean one image"
+    repository, _, digest = pinned_in_registry(lab).partition("@")
+    assert f"127.0.0.1:27100/{repository.replace(':', '_')} <none> {digest}" in lab.sh(0, LISTED)
+    assert digest in lab.sh(0, "docker inspect --format '{{.Config.Image}}' sglang-spark-lab-rank0")
+    assert "nothing to change" in lab.good("up", "--nodes", file).stderr, "it is the image that was asked for"
 
 
 def bring(lab: Lab, image: str) -> str:
@@ -87,25 +86,23 @@ def bring(lab: Lab, image: str) -> str:
 
 
 def test_an_image_goes_from_node_to_node_and_what_was_loaded_is_not_sent_again(
-    lab: Lab, base: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "WORTH_COPYING", 1 << 20)
     monkeypatch.setenv("DOCKER_CONFIG", str(lab.folder / "docker"))
-    image = pinned_in_registry(lab)
+    image, taker = pinned_in_registry(lab), lab.fleet.nodes[1].host
     lab.sh(1, EMPTY)
     said = bring(lab, image)
-    source, taker = (lab.fleet.nodes[rank].host for rank in (0, 1))
-    assert f"image for {source}: direct, " in said
     assert f"image for {taker}: copy, " in said
     digest = image.partition("@")[2]
     assert all(digest in lab.sh(rank, LISTED) for rank in (0, 1))
     assert f"loaded-{digest[7:19]}" in lab.sh(1, LISTED)
 
     before = received(lab, 1)
-    said = bring(lab, base)
+    said = bring(lab, base_of(lab))
     assert f"image for {taker}: direct, 0.0" in said
     assert "as an archive" in said
-    assert base.partition("@")[2] in lab.sh(1, LISTED)
+    assert base_of(lab).partition("@")[2] in lab.sh(1, LISTED)
     assert received(lab, 1) - before < 100_000, "node 1 has every layer"
 
 

@@ -107,7 +107,9 @@ def test_the_steps_of_a_delivery_are_commands_with_the_digest_in_every_pull() ->
     ]  # fmt: skip
     pull = found.steps[1].commands
     assert pull[0].argv == ("docker", "pull", IMAGE.image)
-    assert pull[1].argv == ("docker", "pull", f"127.0.0.1:27101/{REPOSITORY}@{DIGEST}"), "27100 is in use there"
+    assert pull[1].argv == ("docker", "pull", "--quiet", f"127.0.0.1:27101/{REPOSITORY}@{DIGEST}"), (
+        "27100 is in use there"
+    )
     assert pull[2].argv[-2:] == (f"127.0.0.1:27100/{REPOSITORY}@{DIGEST}", f"{REPOSITORY}:loaded-{DIGEST[7:19]}")
     assert found.steps[0].commands[2].argv[-1] == "http://127.0.0.1:27100/archive/2"
     send, take = found.steps[2].commands[0], found.steps[2].commands[3]

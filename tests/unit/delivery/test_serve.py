@@ -29,11 +29,11 @@ LAYER = IMAGE.manifest.layers[2].digest
 class Memory:
     """A connection whose other side has said all it says."""
 
-    def __init__(self, said: str) -> None:
-        self._said, self.answer = said.encode(), bytearray()
+    def __init__(self, said: str | bytes) -> None:
+        self._said, self.answer = said if isinstance(said, bytes) else said.encode(), bytearray()
 
     def makefile(self, mode: str) -> BinaryIO:
-        return io.BytesIO(self._said)
+        return io.BufferedReader(io.BytesIO(self._said))  # type: ignore[arg-type]
 
     def sendall(self, data: bytes) -> None:
         self.answer += data
@@ -134,3 +134,12 @@ def test_an_index_is_given_beside_the_manifest_that_is_run(lent: Lent) -> None:
     assert [ask(both, f"/v2/a/manifests/{one.digest}")[2] for one in (index, IMAGE.manifest)] == [
         index.raw, IMAGE.manifest.raw,
     ]  # fmt: skip
+
+
+def test_an_engine_that_tries_tls_first_is_answered_in_http(lent: Lent) -> None:
+    stream = Memory(b"\x16\x03\x01\x00\xda\x01 a hello without an end of line")
+    lent.answer(stream)
+    assert stream.answer.startswith(b"HTTP/1.1 400 ")
+    nothing = Memory(b"")
+    lent.answer(nothing)
+    assert nothing.answer == b""
