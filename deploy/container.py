@@ -75,8 +75,10 @@ def self_test(image: str) -> tuple[str, ...]:
     return ("sh", "-c", _SELF_TEST.strip(), "sh", image, f"{image.partition('@')[0]}:{SELF_TESTED}")
 
 
-def logs(name: str, *, follow: bool = False, tail: int | None = None) -> tuple[str, ...]:
+def logs(name: str, *, follow: bool = False, tail: int | None = None, since: float = 0.0) -> tuple[str, ...]:
+    """`since`: only what was said in the last so many seconds."""
     options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
+    options += [f"--since={since:.1f}s"] if since else []
     return ("docker", "logs", *options, name)
 
 

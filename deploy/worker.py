@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from deploy import group
 
 Answer = dict[str, Any]
 
@@ -62,11 +63,17 @@ class Worker:
         part = os.read(self.process.stdout.fileno(), 65536)
         self.received += part
         if not part:
-            return {"error": f"the process ended with {self.process.wait()}: {self._last_words()}"}
+            return {"error": f"the process ended with {self._ended()}: {self._last_words()}"}
         if not self.received.endswith(b"\n"):
             return None
         line, self.received = bytes(self.received), bytearray()
         return dict(json.loads(line))
+
+    def _ended(self) -> int:
+        """It has closed its output and so ends by itself; what it had started goes with it."""
+        while not group.over(self.process):
+            time.sleep(0.01)
+        return group.end(self.process)
 
     def _last_words(self) -> str:
         self.said.seek(0)
@@ -74,9 +81,7 @@ class Worker:
 
     def kill(self) -> None:
         """By its id, with the ptxas that it may have started, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        group.end(self.process)
         for stream in (self.process.stdin, self.process.stdout, self.said):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]

@@ -43,6 +43,7 @@ FIGURES: dict[str, tuple[str, Better]] = {
     "turns": ("turns", "higher"),
     "reply_s": ("s", "lower"),
     "correct": ("share", "higher"),
+    "step_s": ("s", "lower"),
     "step_at_zero_s": ("s", "lower"),
     "step_per_1k_tokens_s": ("s", "lower"),
     "bandwidth_efficiency": ("share", "higher"),

@@ -34,7 +34,8 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a line is told from the others: a colour of the page (0 is that of what others published) and a marker."""
+    """How a line is told from the others: a colour of the page (0 is that of what others published) and a marker, which
+    is empty for a fitted line."""
 
     colour: int
     marker: str
@@ -51,6 +52,8 @@ def _look(line: Line, runs: Sequence[int]) -> Look:
     if not line.run:
         return Look(0, "D", hollow=True)
     place = runs.index(line.run) if len(runs) > 1 else line.variant
+    if line.fitted:
+        return Look(1 + place % len(SERIES), "", hollow=False)
     return Look(1 + place % len(SERIES), MARKERS[line.variant % len(MARKERS)], hollow=line.variant % 2 == 1)
 
 
@@ -86,6 +89,9 @@ def _points_told(plot: Plot, line: Line) -> Iterator[str]:
 
 def _over(axes: Any, plot: Plot) -> None:
     for number, (line, look) in enumerate(zip(plot.lines, looks(plot.lines), strict=True)):
+        if line.fitted:
+            _through(axes, line.points, look, f"data-{number}")
+            continue
         _stroke(axes, line.points, look, f"data-{number}")
         for point in line.failed:
             axes.plot(
@@ -99,6 +105,7 @@ def _over(axes: Any, plot: Plot) -> None:
         axes.minorticks_off()
     else:
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_formatter(_shown)
     axis = plot.spec.over or plot.spec.along
     axes.set_xlabel(PARAMETERS.get(axis, axis))
     _finish(axes, plot)
@@ -168,6 +175,12 @@ def _stroke(axes: Any, points: Sequence[Point], look: Look, name: str, *, joined
         bars.set_linestyle("--")
 
 
+def _through(axes: Any, points: Sequence[Point], look: Look, name: str) -> None:
+    """A fitted line: it has no marks, since nothing was measured at its ends."""
+    places = [point.x for point in points], [point.y for point in points]
+    axes.plot(*places, color=_colour(look), linestyle=":", linewidth=1.5)[0].set_gid(name)
+
+
 def _lengths(points: Sequence[Point], of: Callable[[Point], tuple[float, tuple[float, float]]]) -> list[list[float]]:
     """Of the bars below and above; an interval of the median need not hold the median of a rounded file."""
     seen = [of(point) for point in points]
@@ -213,10 +226,10 @@ def _apart(places: Sequence[float]) -> list[float]:
 
 
 def compact(value: float) -> str:
-    """512, 4K (of 1,024), 200k."""
+    """512, 4K (of 1,024), 200k; other numbers to three digits."""
     if value >= 1024 and value % 1024 == 0:
         return f"{value / 1024:g}K"
-    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
+    return f"{value / 1000:.3g}k" if value >= 1000 else f"{value:g}"
 
 
 def _shown(value: float, _: int) -> str:

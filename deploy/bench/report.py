@@ -17,7 +17,7 @@ from deploy.bench.series import plotted
 from deploy.bench.summary import Table, failures, number, raw, servers, spread, suites, table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-_MARKERS = {"o": "circle", "s": "square", "^": "up", "D": "diamond", "v": "down"}
+_MARKERS = {"o": "circle", "s": "square", "^": "up", "D": "diamond", "v": "down", "": ""}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,18 @@ def _lines(spec: Spec, one: Numbered) -> Iterator[Line]:
         cases.sort(key=partial(_place, axis))
         points = tuple(point for case in cases if (point := _point(spec, case, axis)))
         yield Line(label, one.number, variant, points, tuple(_missing(spec, cases)), axis)
+    yield from _fitted(spec, one, len(groups))
+
+
+def _fitted(spec: Spec, one: Numbered, variant: int) -> Iterator[Line]:
+    """The line that a suite found through its points, from the least to the greatest of them."""
+    found = next((case.figures for case in one.run.cases if all(name in case.figures for name in spec.fit)), None)
+    places = sorted(place for case in one.run.cases if (place := _number(case.parameters.get(spec.over))) is not None)
+    if not found or not places:
+        return
+    start, rise = (found[name].median for name in spec.fit)
+    ends = ((place, start + rise * place / 1000) for place in (places[0], places[-1]))
+    yield Line("fitted", one.number, variant, tuple(Point(x, y, y, y) for x, y in ends), axis=spec.over, fitted=True)
 
 
 def _turns(spec: Spec, one: Numbered) -> Iterator[Line]:
@@ -109,11 +121,12 @@ def _by_case(spec: Spec, runs: Sequence[Numbered], references: Sequence[Publishe
     lines = []
     for one in runs:
         points, failed = [], []
+        telling = [name for name in varying(one.run.cases) if name not in spec.apart]
         for case in one.run.cases:
             figure = _shown(case, spec.figure)
             fallen = _fallen(case)
             if figure or fallen:
-                place = names.setdefault(case_name(case, varying(one.run.cases)), len(names))
+                place = names.setdefault(case_name(case, telling), len(names))
                 if figure:
                     points.append(Point(place, figure.median, figure.low, figure.high))
                 if fallen:
@@ -173,7 +186,7 @@ def _swept(cases: Sequence[Case]) -> str:
 
 def _telling(cases: Sequence[Case], spec: Spec) -> list[str]:
     """The parameters by which lines differ. Where a figure is the axis, any number is along a line."""
-    names = [name for name in varying(cases) if name != spec.over]
+    names = [name for name in varying(cases) if name not in (spec.over, *spec.apart)]
     return names if spec.over else [name for name in names if not any(map(_number, _values(cases, name)))]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import store
+from deploy import group, store
 from deploy.bench.results import Repeat
 from deploy.errors import BenchError
 
@@ -169,10 +167,8 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], said: Any, limit: floa
     )
     end = time.monotonic() + limit
     try:
-        while process.poll() is None and time.monotonic() < end:
+        while not (over := group.over(process)) and time.monotonic() < end:
             time.sleep(0.05)
-        return process.returncode is not None
+        return over
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        group.end(process)

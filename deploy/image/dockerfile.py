@@ -29,7 +29,7 @@ KERNELS = tuple(
 """What the self-test judges tables with."""
 TUNING = "/opt/sglang-spark-tune"
 """Ray and what it needs, which PYTHONPATH leads to in the processes of `tune` alone."""
-TUNING_MODULES = tuple(f"deploy/{name}.py" for name in ("errors", "store", "wheel", "worker"))
+TUNING_MODULES = tuple(f"deploy/{name}.py" for name in ("errors", "group", "store", "wheel", "worker"))
 TUNING_FOLDERS = ("deploy/kernels", "deploy/tune")
 """With the modules: what `tune` runs in the containers, beside what every image has."""
 TUNING_STARTED = ("deploy.tune.node", "deploy.tune.crew", "deploy.tune.gpu.worker", "deploy.kernels.exact.worker")

@@ -10,14 +10,8 @@ ASK_EVERY = 2.0
 SILENCE = 8
 """Seconds without a word from a node after which its connection is given up."""
 BROKE = "the connection broke"
-_LAST_WORDS = (
-    "Disconnect",
-    "Exception",
-    "Socket exception",
-    "Unknown exception",
-    "Channel request",
-    "EOF in transport",
-)
+_CLOSED = "EOF in transport thread"
+_LAST_WORDS = (_CLOSED, "Disconnect", "Exception", "Socket exception", "Unknown exception", "Channel request")
 
 
 class Liveness:
@@ -28,8 +22,8 @@ class Liveness:
     """
 
     def __init__(self, transport: Any, name: str) -> None:
-        self.ending = ""
-        """Why the connection ended, as far as this side knows."""
+        self.silent, self.ending = False, ""
+        """The node did not answer; why the connection ended, as far as this side knows."""
         self._transport, self._heard, self._over = transport, 0, threading.Event()
         transport.logger = self
         self._listen(transport.packetizer)
@@ -52,7 +46,7 @@ class Liveness:
     def log(self, level: int, text: str, *more: object) -> None:  # noqa: ARG002
         """paramiko's own log of the connection, the words with which sshd ends one among it."""
         if text.startswith(_LAST_WORDS) and not self.ending:
-            self.ending = f"{BROKE}: {text}"
+            self.ending = f"{BROKE}: {'the other side closed it' if text == _CLOSED else text}"
 
     def _ask(self) -> None:
         try:
@@ -66,7 +60,7 @@ class Liveness:
         while not self._over.wait(1.0) and self._transport.active:
             heard, missed = self._heard, 0 if self._heard != heard else missed + 1
             if missed >= SILENCE:
-                self.ending = f"the node has not answered for {SILENCE} s"
+                self.silent, self.ending = True, f"the node has not answered for {SILENCE} s"
                 self._transport.close()
 
     def close(self) -> None:

@@ -87,9 +87,9 @@ class Lock:
         """The nodes whose lock is no longer ours, and why; they may be another's by now."""
         return {rank: why for rank, one in self._held.items() if (why := one.lost())}
 
-    def check(self) -> None:
-        """Raises LockedError where a lock was lost: to be called before each step."""
-        lost = self.lost()
+    def check(self, excused: Iterable[int] = ()) -> None:
+        """Raises LockedError where a lock was lost, but for `excused` ranks: to be called before each step."""
+        lost = {rank: why for rank, why in self.lost().items() if rank not in excused}
         if lost:
             hint = "nothing more is done there, since another run may be at work: see `status`, then run it again"
             raise self._fleet.error(lost, hint, LockedError)

@@ -67,6 +67,11 @@ class Session:
         return bool(transport and transport.active)
 
     @property
+    def silent(self) -> bool:
+        """The connection was given up because nothing came from the node any more."""
+        return bool(self._liveness and self._liveness.silent)
+
+    @property
     def _transport(self) -> paramiko.Transport:
         if not self.alive:
             raise EOFError("it is closed")

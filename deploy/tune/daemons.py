@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deploy import group
 from deploy.errors import TuneError
 
 OBJECTS = 80 << 20
@@ -85,22 +85,21 @@ class Daemons:
 
     def ended(self) -> str:
         """Its last words once it has ended, else an empty string."""
-        if self._process.poll() is None:
+        if not group.over(self._process):
             return ""
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return f"Ray ended with {self._process.returncode}: " + " | ".join(lines[-4:])
+        return f"Ray ended with {group.end(self._process)}: " + " | ".join(lines[-4:])
 
     def wait(self) -> str:
         """Until it has ended; its last words."""
-        self._process.wait()
-        return self.ended()
+        while not (said := self.ended()):
+            time.sleep(0.1)
+        return said
 
     def kill(self) -> None:
         """All of them, by their process group; Ray's worker processes end when their raylet is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        group.end(self._process)
 
 
 def wait_for(address: str, port: int, daemons: Daemons | None = None) -> None:

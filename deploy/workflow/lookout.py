@@ -17,6 +17,7 @@ from deploy.launch.pulse import Pulse, Silent
 from deploy.remote import pulse
 from deploy.remote.execute import Fleet
 from deploy.remote.lock import Lock
+from deploy.workflow.renewal import Renewal, Renewed
 
 MUTE_SECONDS = 15.0
 """No pulse for so long on a connection that is open: a Docker Engine that hangs delays one by ten."""
@@ -25,14 +26,16 @@ MUTE_SECONDS = 15.0
 class Lookout:
     """Hears the pulse of every node. Whoever waits for something takes turns with it, and learns of trouble so.
 
-    `held` is the lock that the launch needs, once it is taken; `begun`: there is something to undo.
+    `held` is the lock that the launch needs, once it is taken; `begun`: there is something to undo. `renewal`: how a
+    broken connection is opened anew, once ranks only have to be waited for.
     """
 
     def __init__(self, fleet: Fleet, cluster: Cluster) -> None:
         self.fleet, self.cluster = fleet, cluster
         self.gang = Gang.of(len(cluster.nodes), cluster.watch.memory_floor)
-        self.seen: queue.Queue[Observation] = queue.Queue()
+        self.seen: queue.Queue[Observation | Renewed] = queue.Queue()
         self.held: Lock | None = None
+        self.renewal: Renewal | None = None
         self.begun = False
         self._warned: set[int] = set()
         self._mute, self._last = dict.fromkeys(fleet.ranks, 0.0), time.monotonic()
@@ -51,7 +54,7 @@ class Lookout:
         if self.gang.gone:
             raise self.failure()
         if self.held:
-            self.held.check()
+            self.held.check(self.renewal.excused() if self.renewal else ())
 
     def beside(self, work: Iterator[Event]) -> Iterator[Event]:
         """Hand on the events of work that may block, and take turns meanwhile."""
@@ -86,19 +89,23 @@ class Lookout:
         found = self._next(timeout)
         # A log can come faster than it is read: what comes meanwhile is for the next turn.
         for _ in range(self.seen.qsize() + 1):
-            if found is not None:
-                self._take(found)
+            yield from self._take(found)
             found = self._next(0)
-        if found is not None:
-            self._take(found)
+        yield from self._take(found)
         yield from self._changes(before)
 
-    def _take(self, found: Observation) -> None:
-        if isinstance(found, (Pulse, Silent)):
+    def _take(self, found: Observation | Renewed | None) -> Iterator[Event]:
+        if isinstance(found, (Pulse, Silent, Renewed)):
             self._mute[found.rank] = 0.0
-        self.gang = self.gang.after(found)
+        if isinstance(found, Renewed):
+            yield Note(f"{self.fleet.nodes[found.rank].host}: {found.why}; logged in anew", "warning")
+        elif found is not None and not self._renews(found):
+            self.gang = self.gang.after(found)
 
-    def _next(self, timeout: float) -> Observation | None:
+    def _renews(self, found: Observation) -> bool:
+        return bool(self.renewal and isinstance(found, Silent) and self.renewal.begins(found))
+
+    def _next(self, timeout: float) -> Observation | Renewed | None:
         try:
             return self.seen.get(timeout=timeout) if timeout > 0 else self.seen.get_nowait()
         except queue.Empty:

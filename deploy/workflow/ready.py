@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from deploy import container
 from deploy.cluster.spec import Cluster
@@ -19,6 +20,7 @@ from deploy.launch.sglang import server_flags, server_port
 from deploy.remote.execute import Fleet
 from deploy.remote.http import Endpoint
 from deploy.workflow.lookout import Lookout
+from deploy.workflow.renewal import Renewal
 from deploy.workflow.shards import ShardRelease
 
 POLL = 1.0
@@ -48,8 +50,11 @@ def current_load(head: Endpoint, timeout: float) -> Load | None:
 def wait_until_ready(lookout: Lookout, todo: Plan, timeout: float) -> Iterator[Event]:
     """Follow every rank until all are ready. Raises NotReadyError as soon as one is gone, or after `timeout` s."""
     lookout.expect(range(len(todo.containers)), running=not todo.steps)
-    for rank, name in enumerate(todo.containers):
-        _follow(lookout, rank, name)
+    follow = partial(_follow, lookout, todo.containers)
+    if lookout.held:
+        lookout.renewal = Renewal(lookout.fleet, lookout.held, lookout.seen.put, follow)
+    for rank in range(len(todo.containers)):
+        follow(rank)
         lookout.fleet.call(lambda rank=rank: _ask_health(lookout, rank))  # type: ignore[misc]
         yield RankPhase(rank, lookout.fleet.nodes[rank].host, "starting")
     release, deadline = ShardRelease(lookout.fleet, lookout.cluster, todo.containers), time.monotonic() + timeout
@@ -66,9 +71,9 @@ def wait_until_ready(lookout: Lookout, todo: Plan, timeout: float) -> Iterator[E
     yield from release.told()
 
 
-def _follow(lookout: Lookout, rank: int, name: str) -> None:
-    """Hand on a rank's log lines. Its end is told by pulses."""
-    command = Command(container.logs(name, follow=True), loose=True, timeout=FOREVER)
+def _follow(lookout: Lookout, names: Sequence[str], rank: int, since: float = 0.0) -> None:
+    """Hand on a rank's log lines, all or those of the last `since` seconds. Its end is told by pulses."""
+    command = Command(container.logs(names[rank], follow=True, since=since), loose=True, timeout=FOREVER)
     lookout.fleet.submit(rank, command, lambda rank, text: lookout.seen.put(Line(rank, text)))
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from deploy.bench.plots import SPECS
 from deploy.bench.results import as_json
 from tests.conftest import ROOT
 from tests.integration.browser import Browser, browser
 from tests.unit.bench.samples import all_suites, context, load
 
 pytestmark = pytest.mark.integration
-PLOTS = 13
+PLOTS = len(SPECS)
 SHOWN = (1280, 400)
 CHECKS = (ROOT / "tests/integration/page.js").read_text().partition("\n")[2]
 
@@ -72,8 +73,11 @@ def test_every_plot_holds_what_it_is_to_show(made: Path, opened: Browser) -> Non
     for title, lines in plots.items():
         assert lines, title
         for line in lines:
-            assert line["marks"] >= 1, title
+            assert line["marks"] or line["points"], title
             assert line["side"] > 5, title
+    # Only a fitted line has no marks, and each of the two runs with lengths has one.
+    bare = [title for title, lines in plots.items() for line in lines if not line["marks"]]
+    assert bare == ["Context against the time of a step"] * 2
     # Two runs, cold and warm, at five lengths, and the one published point.
     assert [line["marks"] for line in plots["Context against time to first token"]] == [5, 5, 5, 5, 1]
     assert [line["points"] for line in plots["Context against decode speed"]] == [5, 5, 5, 5, 4]

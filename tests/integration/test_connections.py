@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.plain_hosts import Host, Hosts
 from tests.integration.holder import QUIET
+from tests.integration.lab import read_until
 from tests.integration.light import ROOT, run, start
 from tests.integration.test_bad_nodes import wait_for
 
@@ -84,6 +85,24 @@ def test_a_node_that_freezes_during_a_launch_is_noticed_in_seconds_and_the_other
     assert process.returncode == 5
     assert "rank 1 is lost: the node has not answered for 8 s" in err
     assert not (light.hosts[1].state / "started").exists()
+
+
+def test_a_connection_that_breaks_during_the_wait_is_opened_anew_and_the_launch_goes_on(light: Hosts) -> None:
+    process = start(light, "up", "--nodes", str(light.cluster_yaml(2)))
+    wait_for(lambda: all(any(c.startswith("logs") for c in host.calls()) for host in light.hosts[:2]), process)
+    for pid in sessions(light, light.hosts[1]):
+        os.kill(pid, signal.SIGKILL)
+    said = read_until(process, "logged in anew")
+    assert "the connection broke: the other side closed it; logged in anew" in said
+    wait_for(lambda: sum(c.startswith("logs") for c in light.hosts[1].calls()) == 2, process)
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=40)
+    # The lock is this run's again, so that it may also undo.
+    assert process.returncode == 130, said + err
+    assert not any((host.state / "started").exists() for host in light.hosts[:2]), said + err
+    assert "may still run" not in err
 
 
 def test_what_a_cut_connection_had_begun_is_undone_over_a_new_one(light: Hosts) -> None:

@@ -54,9 +54,9 @@ def step_times(cases: list[Case]) -> dict[float, list[float]]:
     for case in cases:
         for repeat in case.repeats:
             one = repeat.figures
-            if repeat.ok and "decode_tok_s" in one:
+            if repeat.ok and "step_s" in one:
                 length = case.figures["prompt_tokens"].median + case.figures["completion_tokens"].median / 2
-                points.setdefault(length, []).append(one["tokens_per_chunk"] / one["decode_tok_s"])
+                points.setdefault(length, []).append(one["step_s"])
     return points
 
 
@@ -80,10 +80,10 @@ def _ask_cold(setting: Setting, told: list[Message]) -> Repeat:
     flushed = setting.facts.flushes and flush(setting.target)
     answer = _asked(setting, told)
     if answer.failure or not answer.times:
-        return repeat_of(answer)
+        return _stepped(repeat_of(answer))
     more = {"prefill_tok_s": (answer.prompt_tokens - (answer.cached_tokens or 0)) / answer.times[0]}
     found = accept_length(setting.target) if flushed else None
-    return repeat_of(answer, **more, **({"accept_length": found} if found else {}))
+    return _stepped(repeat_of(answer, **more, **({"accept_length": found} if found else {})))
 
 
 def warm(setting: Setting, scale: Scale, tokens: int) -> Iterator[Callable[[], Repeat]]:
@@ -95,7 +95,14 @@ def warm(setting: Setting, scale: Scale, tokens: int) -> Iterator[Callable[[], R
 
 
 def _ask_warm(setting: Setting, told: list[Message]) -> Repeat:
-    return repeat_of(_asked(setting, told))
+    return _stepped(repeat_of(_asked(setting, told)))
+
+
+def _stepped(repeat: Repeat) -> Repeat:
+    """With the seconds of a decoding step, each of which sends a chunk."""
+    if "decode_tok_s" in repeat.figures:
+        repeat.figures["step_s"] = repeat.figures["tokens_per_chunk"] / repeat.figures["decode_tok_s"]
+    return repeat
 
 
 def messages(said: str, task: str = TASK) -> list[Message]:

@@ -30,7 +30,7 @@ RUN cd /opt/sglang-spark && python3 -B -m deploy.inside.selftest
 
 # What `tune` runs. No package of the base is replaced: PYTHONPATH leads to this folder, for the processes of `tune` alone.
 COPY --from=tuning /opt/sglang-spark-tune/ /opt/sglang-spark-tune/
-COPY deploy/errors.py deploy/store.py deploy/wheel.py deploy/worker.py \
+COPY deploy/errors.py deploy/group.py deploy/store.py deploy/wheel.py deploy/worker.py \
      /opt/sglang-spark/deploy/
 COPY deploy/kernels/ /opt/sglang-spark/deploy/kernels/
 COPY deploy/tune/ /opt/sglang-spark/deploy/tune/

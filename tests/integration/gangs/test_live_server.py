@@ -22,7 +22,7 @@ RANK1 = "sglang-spark-lab-rank1"
 HALF = {"STANDIN_MOE_SIZE": "768"}
 
 
-def test_up_says_what_it_proved(lab: Lab) -> None:
+def test_up_says_what_it_proved_and_bench_measures_it(lab: Lab, tmp_path: Path) -> None:
     file = lab.cluster(2, environment=HALF)
     lab.sh(1, "docker rmi -f $(docker images -q)")
     first = lab.good("up", "--nodes", file).stderr
@@ -31,6 +31,13 @@ def test_up_says_what_it_proved(lab: Lab) -> None:
     assert 'tool calls: a streamed call came whole: get_weather({"city": ' in first
     assert f"kernel table on 2 of 2 ranks: {NAME} of triton_3_5_0" in first
     assert "NCCL on 2 of 2 ranks: not checked: no libnccl is mapped" in first
+    words = ("--repeats", "1", "--lengths", "512", "--tokens", "24", "--out", str(tmp_path), "--nodes", file)
+    lab.good("bench", "run", "context", *words)
+    (run,) = (json.loads(one.read_text()) for one in tmp_path.glob("*.json"))
+    status = json.loads(lab.good("status", "--json", "--nodes", file).stdout)
+    assert run["server"]["image"].endswith(status["ranks"][0]["digest"])
+    assert NAME in run["server"]["tables"][0]
+    assert all(repeat["ok"] for case in run["cases"] for repeat in case["repeats"])
     lab.good("down", "--nodes", file)
     plan = json.loads(lab.good("up", "--dry-run", "--json", "--nodes", file).stdout)
     assert [step["step"] for step in plan["steps"]] == ["prepare", "start"], "a proven image is not asked again"

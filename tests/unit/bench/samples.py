@@ -18,6 +18,11 @@ KINDS: dict[str, tuple[str, Better]] = {
     "output_tok_s": ("tok/s", "higher"),
     "tpot_s": ("s", "lower"),
     "completion_tokens": ("tokens", "neither"),
+    "prefill_tok_s": ("tok/s", "higher"),
+    "step_s": ("s", "lower"),
+    "step_at_zero_s": ("s", "lower"),
+    "step_per_1k_tokens_s": ("s", "lower"),
+    "b_over_a": ("ratio", "lower"),
 }
 CRASH = "OutOfResources: shared memory, Required: 147456, Hardware limit: 101376"
 
@@ -62,10 +67,15 @@ def context(seed: int, speed: float = 1.0) -> Run:
     for tokens in (512, 4096, 16384, 32768, 131072):
         for prefix, share in (("cold", 1.0), ("warm", 0.05)):
             truth = {"ttft_s": 0.2 + share * tokens / 2500 / speed, "decode_tok_s": speed * 20 / (1 + tokens / 200000)}
+            truth["step_s"] = (1 + tokens / 200000) / 20 / speed
+            truth |= {"prefill_tok_s": 2500 * speed} if prefix == "cold" else {}
             failed = "stalled: no byte for 60 s" if tokens == 131072 and prefix == "cold" else ""
             cases.append(
                 case(f"{tokens} {prefix}", noisy(random, **truth), failed=failed, tokens=tokens, prefix=prefix)
             )
+    line = {"step_at_zero_s": 0.05 / speed, "step_per_1k_tokens_s": 0.05 / 200 / speed}
+    fit = {name: Figure("s", value, 0.99 * value, 1.01 * value, 25, "lower") for name, value in line.items()}
+    cases.append(Case("fit over all lengths", {}, fit))
     return run("context", cases, notes=("the prefix cache was flushed before each cold case",))
 
 
@@ -133,5 +143,22 @@ def load(seed: int) -> Run:
     return run("load", cases)
 
 
+def toolcall(seed: int) -> Run:
+    random, cases = Random(seed), []
+    for task, calls in (("no call", 0), ("one call", 1), ("two tools at once", 2)):
+        for way in ("streamed", "whole"):
+            rows = noisy(random, total_s=1.0 + calls, correct=1.0, spread=0.0)
+            cases.append(case(f"{task}, {way}", rows, streamed=way == "streamed", calls=calls))
+    return run("toolcall", cases)
+
+
+def kernels(seed: int) -> Run:
+    random, cases = Random(seed), []
+    for tokens, ratio in ((1, 1.0), (64, 0.6), (4096, 0.9)):
+        verdict = "faster" if ratio < 1 else "no difference"
+        cases.append(case(f"{tokens} tokens", noisy(random, 7, b_over_a=ratio), tokens=tokens, verdict=verdict))
+    return run("kernels", cases)
+
+
 def all_suites(seed: int = 1) -> list[Run]:
-    return [suite(seed) for suite in (context, agentic, eagle, tables, thinking, load)]
+    return [suite(seed) for suite in (context, agentic, eagle, tables, thinking, toolcall, load, kernels)]

@@ -13,13 +13,14 @@ from markupsafe import escape
 from deploy.bench.gather import gathered
 from deploy.bench.inline import plain
 from deploy.bench.markdown import escaped, markdown
+from deploy.bench.picture import looks
 from deploy.bench.plots import SPECS, Numbered, Plot
 from deploy.bench.report import Heading, numbered, page
 from deploy.bench.results import Case, Figure, Repeat, Run, as_json
 from deploy.bench.seeds import MARK, published
 from deploy.bench.series import plotted
 from deploy.errors import BenchError
-from tests.unit.bench.samples import CRASH, agentic, all_suites, case, context, noisy, run, tables
+from tests.unit.bench.samples import CRASH, agentic, all_suites, case, context, kernels, noisy, run, tables, toolcall
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -108,7 +109,7 @@ def test_ids_are_told_apart_and_what_refers_to_them_finds_them(full: str) -> Non
 
 def test_no_colour_of_the_drawing_is_left_in_the_page(full: str) -> None:
     drawings = re.findall(r"<svg xmlns.*?</svg>", full, re.DOTALL)
-    assert len(drawings) == 13
+    assert len(drawings) == len(SPECS)
     for text in drawings:
         assert not re.search(r"(?:fill|stroke): #", text)
         assert "var(--ink)" in text
@@ -157,6 +158,22 @@ def test_cold_and_warm_are_lines_of_their_own_in_every_run() -> None:
     ]
     assert all(len(line.points) == 5 for line in first.lines[:4])
     assert [len(line.failed) for line in first.lines] == [1, 0, 1, 0, 0]
+
+
+def test_the_line_that_was_fitted_is_drawn_without_marks_through_the_points() -> None:
+    plot = next(one for one in plots([context(1)]) if one.spec.figure == "step_s")
+    *measured, fitted = plot.lines
+    assert [line.label for line in plot.lines] == ["cold", "warm", "fitted"]
+    assert [(point.x, round(point.y, 4)) for point in fitted.points] == [(512, 0.0501), (131072, 0.0828)]
+    assert [look.marker for look in looks(plot.lines)] == ["o", "s", ""]
+    assert all(low.y < high.y for low, high in zip(measured[0].points, measured[0].points[2:], strict=False))
+
+
+def test_a_verdict_parts_no_line_and_a_task_is_named_once() -> None:
+    (ratios,) = plots([kernels(1)])
+    assert [len(line.points) for line in ratios.lines] == [3]
+    right, _ = plots([toolcall(1)])
+    assert right.names[:2] == ("no call, streamed", "no call, whole")
 
 
 def test_turns_of_all_conversations_are_put_together_and_where_they_break_is_marked() -> None:
@@ -208,13 +225,15 @@ def assert_equal_rows(text: str) -> None:
 
 def test_markdown_has_a_table_for_each_suite_with_equal_rows() -> None:
     text = markdown(numbered({str(place): one for place, one in enumerate(all_suites())}), published(), Heading("x"))
-    assert re.findall(r"^### (\w+)", text, re.MULTILINE)[:6] == [
+    assert re.findall(r"^### (\w+)", text, re.MULTILINE)[:8] == [
         "context",
         "agentic",
         "eagle",
         "tables",
         "thinking",
+        "toolcall",
         "load",
+        "kernels",
     ]
     assert_equal_rows(text)
     assert CRASH in text

@@ -30,7 +30,7 @@ TABLE = "configs/triton_3_5_0/E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8
 def project(tmp_path: Path, root: Path) -> Path:
     for part in ("configs", "patches", "deploy/inside", "deploy/image", "deploy/kernels", "deploy/tune"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__", "errors", "store", "wheel", "worker"):
+    for name in ("__init__", "errors", "group", "store", "wheel", "worker"):
         shutil.copy(root / "deploy" / f"{name}.py", tmp_path / "deploy")
     return tmp_path
 
