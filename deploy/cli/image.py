@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.cli import options
-from deploy.cli.output import follow, view
+from deploy.cli.output import result, view
 from deploy.event import Event
 
 if TYPE_CHECKING:
@@ -74,34 +74,43 @@ def _write(path: Path, text: str) -> None:
 
 @click.command()
 @options.nodes
-@click.option("--push", "then_push", is_flag=True, help="Push it afterwards.")
+@click.option("--push", "then_push", is_flag=True, help="Put it into its repository, not into the Docker Engine here.")
+@click.option(
+    "--engine",
+    type=click.Choice(("append", "docker", "buildx")),
+    help="append: new layers in the registry alone, the default with --push. docker: the Docker Engine here, the "
+    "default without. buildx: the Dockerfile by `docker buildx`.",
+)
+@click.option("--lock", "then_lock", is_flag=True, help="Read the whole base, write image.lock.json; build nothing.")
 @click.option("--rebuild", is_flag=True, help="Build it even where it is there already.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be built; change nothing.")
 @options.with_tune
 @options.allow_unsafe
 @options.quiet
 def build(  # noqa: PLR0913
-    path: str, then_push: bool, rebuild: bool, dry_run: bool, with_tune: bool, allow_unsafe: bool, quiet: bool
-) -> None:
-    """Build the image on top of the base, with the Docker Engine here.
+    path: str, then_push: bool, engine: str | None, then_lock: bool, rebuild: bool, dry_run: bool, with_tune: bool,
+    allow_unsafe: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Build the image on top of the base.
+
+    With --push the new layers are put on the base in the registry: that needs no Docker Engine and no room for the base,
+    and works for any architecture. Without, the Docker Engine here builds it for itself.
 
     The same inputs give the same reference, and an image that is there already is not built again. Exit code 3 where
     the build fails, 9 where a kernel table could not run.
     """
+    from deploy.workflow import image as workflow
+
+    chosen = workflow.chosen(engine, into_registry=then_push or then_lock)
     wanted = _order(path, with_tune=with_tune, allow_unsafe=allow_unsafe, gated=True)
+    lock = Path(path).parent / "image.lock.json"
     if dry_run:
         click.echo(_described(wanted))
-        return
-    from deploy.image.engine import build as make
-
-    _shown(make(wanted, again=rebuild), quiet=quiet)
-    if then_push:
-        _push(wanted, quiet=quiet)
-        return
-    click.echo(wanted.reference)
-    if not quiet:
-        flag = " --with-tune" if with_tune else ""
-        click.echo(f"next: python build-and-deploy.py push{flag} --nodes {path}", err=True)
+    elif then_lock:
+        click.echo(_shown(workflow.lock(wanted, lock), quiet=quiet))
+    else:
+        click.echo(_shown(workflow.build(wanted, workflow.Build(chosen, then_push, rebuild, lock)), quiet=quiet))
+        _next(("tune" if with_tune else "up") if then_push else "push", path, with_tune=with_tune, quiet=quiet)
 
 
 @click.command()
@@ -110,11 +119,20 @@ def build(  # noqa: PLR0913
 @options.allow_unsafe
 @options.quiet
 def push(path: str, with_tune: bool, allow_unsafe: bool, quiet: bool) -> None:
-    """Push the image to its repository, with the credentials that Docker has for it. Exit code 3 where it fails."""
-    _push(_order(path, with_tune=with_tune, allow_unsafe=allow_unsafe), quiet=quiet)
+    """Push the image from the Docker Engine here to its repository, with the credentials that Docker has for it.
+
+    `build --push` needs no Docker Engine, and is quicker. Exit code 3 where it fails.
+    """
+    from deploy.workflow import image as workflow
+
+    click.echo(_shown(workflow.push(_order(path, with_tune=with_tune, allow_unsafe=allow_unsafe)), quiet=quiet))
+    _next("tune" if with_tune else "up", path, with_tune=with_tune, quiet=quiet)
+
+
+def _next(verb: str, path: str, *, with_tune: bool, quiet: bool) -> None:
+    flag = " --with-tune" if with_tune and verb == "push" else ""
     if not quiet:
-        verb = "tune" if with_tune else "up"
-        click.echo(f"next: python build-and-deploy.py {verb} --nodes {path}", err=True)
+        click.echo(f"next: python build-and-deploy.py {verb}{flag} --nodes {path}", err=True)
 
 
 @click.command()
@@ -146,24 +164,10 @@ def _order(path: str, *, with_tune: bool, allow_unsafe: bool, gated: bool = Fals
     return order(cluster.image.with_tune if with_tune else cluster.image, ROOT)
 
 
-def _push(wanted: Order, *, quiet: bool) -> None:
-    from deploy.image.engine import push as send
-
-    digest = _shown(send(wanted.reference), quiet=quiet)
-    click.echo(f"{wanted.image.repository}@{digest}")
-
-
 def _shown(events: Generator[Event, None, str], *, quiet: bool) -> str:
     """Show the events; what they end with is the result."""
-    result = ""
-
-    def kept() -> Generator[Event, None, None]:
-        nonlocal result
-        result = yield from events
-
     with view(quiet=quiet) as shown:
-        follow(kept(), shown)
-    return result
+        return result(events, shown)
 
 
 def _described(wanted: Order) -> str:

@@ -69,7 +69,7 @@ def fields(image: Image) -> dict[str, Any]:
         "pins": PINS,
         "kernels": KERNELS,
         "variable": VARIABLE,
-        "built_for": json.dumps(built_for(image), sort_keys=True),
+        "built_for": built_for_text(image),
         "allow": sorted(set(image.allow)),
         "labels": labels(image),
     }
@@ -93,6 +93,11 @@ def built_for(image: Image) -> dict[str, Any]:
     allow = sorted(set(image.allow))
     words = {"sglang": image.sglang, "triton": image.triton, "tree": TREE, "nccl": image.nccl}
     return {**words, "oldest_nccl": OLDEST_NCCL, "allow": allow}
+
+
+def built_for_text(image: Image) -> str:
+    """The same as the value of a variable of the image."""
+    return json.dumps(built_for(image), sort_keys=True)
 
 
 def labels(image: Image) -> dict[str, str]:

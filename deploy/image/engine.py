@@ -13,7 +13,7 @@ from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
 from deploy.image.failure import failure, no_engine
-from deploy.image.order import RECIPE_LABEL, Order
+from deploy.image.order import BASE_DIGEST, RECIPE_LABEL, Order, may_move
 from deploy.image.pinned import at_hand
 from deploy.image.stream import Message, built, moved
 
@@ -184,11 +184,9 @@ def _base(client: DockerClient, order: Order) -> Generator[Event, None, str]:
         attrs = _inspect(client, base) or {}
     if not fits(attrs, wanted):
         raise misfit(f"the base {base}", attrs, wanted)
-    pinned = split_base(base)[1]
-    digest = pinned or digest_of(attrs, base)
-    if not pinned:
-        advice = f"pin it with @{digest}" if digest else "it was never in a registry"
-        yield Note(f"{base} may change under its tag: {advice}", "warning")
+    digest = split_base(base)[1] or digest_of(attrs, base)
+    if warning := may_move(base, digest):
+        yield warning
     return digest
 
 
@@ -217,7 +215,7 @@ def _build(client: DockerClient, order: Order, archive: IO[bytes], digest: str, 
         nocache=again,
         platform=order.image.platform,
         buildargs=dict(order.arguments),
-        labels={"org.opencontainers.image.base.digest": digest} if digest else None,
+        labels={BASE_DIGEST: digest} if digest else None,
         network_mode="none",
         use_config_proxy=False,
     )

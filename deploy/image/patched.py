@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from deploy.errors import BuildError, ConfigError
 from deploy.image.dockerfile import TREE
 from deploy.inside import tree as files
 from deploy.inside.manifest import Manifest, PatchError, load
-from deploy.inside.plan import Plan, Status, status
+from deploy.inside.plan import Plan, Status, plan, status
 
 
 def manifest(folder: Path) -> Manifest:
@@ -69,8 +69,14 @@ def apply(place: Path, known: Manifest, *, allow_unknown_base: bool = False, dry
         return files.apply(place, known, allow_unknown_base=allow_unknown_base, dry_run=dry_run)
 
 
+def planned(place: str, found: Mapping[str, bytes], known: Manifest, *, allow_unknown_base: bool = False) -> Plan:
+    """What is to be written into a tree whose files are `found`. Raises BuildError."""
+    with _translated(place):
+        return plan(found, known, allow_unknown_base=allow_unknown_base)
+
+
 @contextmanager
-def _translated(place: Path) -> Iterator[None]:
+def _translated(place: Path | str) -> Iterator[None]:
     try:
         yield
     except PatchError as error:

@@ -306,7 +306,7 @@ def test_the_command_builds_and_pushes_and_prints_the_digest(wanted: Order, part
     cluster = {"name": "c", "image": image, "nodes": [{"host": "a", "fabric": "10.0.0.1"}]}
     path = parts.folder / "cluster.yaml"
     path.write_text(json.dumps(cluster))
-    command = [sys.executable, "build-and-deploy.py", "build", "--push", "--nodes", str(path)]
+    command = [sys.executable, "build-and-deploy.py", "build", "--push", "--engine", "docker", "--nodes", str(path)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{wanted.image.repository}@{resolve(wanted.reference)}\n"
