@@ -93,8 +93,8 @@ def build(  # noqa: PLR0913
 ) -> None:  # fmt: skip
     """Build the image on top of the base.
 
-    With --push the new layers are put on the base in the registry: that needs no Docker Engine and no room for the base,
-    and works for any architecture. Without, the Docker Engine here builds it for itself.
+    With --push the new layers are put on the base in the registry, which needs no Docker Engine and no room for the
+    base, and works for any architecture. Without, the Docker Engine here builds it for itself.
 
     The same inputs give the same reference, and an image that is there already is not built again. Exit code 3 where
     the build fails, 9 where a kernel table could not run.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.cluster.spec import Image
-from deploy.errors import BuildError
-from deploy.registry.manifest import Manifest, chosen, fits, platform_of
+from deploy.registry import lookup
+from deploy.registry.manifest import Manifest
 from deploy.registry.name import parse
 from deploy.registry.repository import Repository
 
@@ -29,15 +29,11 @@ class Place:
 
 
 def find(source: Repository, image: Image) -> tuple[Place, str]:
-    """The base for image.platform, and the digest under which it is named. Raises BuildError with what was found."""
-    named = source.manifest(parse(image.base).reference)
-    manifest = named
-    if named.is_index:
-        manifest = source.manifest(chosen(named, image.platform, f"the base {image.base}").digest)
-    raw = source.content(manifest.config)
-    config = json.loads(raw)
-    found = platform_of(config)
-    if not fits(found, image.platform):
-        hint = "set image.platform to what the nodes are, and image.base to an image that exists for it"
-        raise BuildError(f"the base {image.base} is for {found}, not for {image.platform}", hint)
-    return Place(source, manifest, raw, config), named.digest
+    """The base for image.platform, and the digest under which it is named, which may be an index's.
+
+    Raises RegistryError with what was found.
+    """
+    name = parse(image.base)
+    digest = name.digest or source.digest(name.reference) or source.manifest(name.reference).digest
+    found = lookup.image(source, digest, image.platform)
+    return Place(source, found.manifest, found.config, json.loads(found.config)), digest

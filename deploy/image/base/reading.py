@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, cast
 
 from deploy.errors import BuildError
-from deploy.event import Event, Note, Progress
+from deploy.event import Event, Note
 from deploy.image.base.place import Place
 from deploy.image.base.scan import scan
 from deploy.image.base.sight import Base, File, Sight, Wanted, enough, hinted, merged
+from deploy.registry.transfer import Meter
 from deploy.store import cache, keep
 
 SMALL = 32 << 20
@@ -116,14 +116,14 @@ def _sight(
 
 def _told(looking: Generator[int, None, Sight], task: str, size: int) -> Generator[Event, None, Sight]:
     """How far it is, in bytes, with the rate."""
-    began, at = time.monotonic(), 0
+    meter, at = Meter(task, size), 0
     try:
         while True:
             at = next(looking)
-            yield Progress(task, at, size, rate=at / max(time.monotonic() - began, 1e-3))
+            yield meter.progress(at)
     except StopIteration as end:
         if at:
-            yield Progress(task, size, size)
+            yield meter.progress(size)
         sight: Sight = end.value
         return sight
 
