@@ -23,6 +23,7 @@ from deploy.registry.name import parse
 from deploy.registry.repository import Repository
 
 BASE_NAME = "org.opencontainers.image.base.name"
+OPAQUE = ".wh..wh..opq"
 _PIECE = 1 << 20
 
 
@@ -81,7 +82,9 @@ class Pushed:
     @property
     def appended(self) -> tuple[str, ...]:
         """What the append engine says of the layers that it made, the lowest first; none where it made none."""
-        lines = [str(one.get("created_by", "")) for one in self.config.get("history") or () if not one.get("empty_layer")]
+        lines = [
+            str(one.get("created_by", "")) for one in self.config.get("history") or () if not one.get("empty_layer")
+        ]
         return tuple(line.removeprefix(BY) for line in lines if line.startswith(BY))
 
 
@@ -137,6 +140,22 @@ def read(image: Pushed, at: int) -> Layer:
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise RegistryError(f"{_named(image, blob)} cannot be read: {error}", "push the image again") from None
     return Layer(f"sha256:{hashed.sum.hexdigest()}", files)
+
+
+def laid_over(below: Mapping[str, File], layer: Mapping[str, File]) -> dict[str, File]:
+    """The files that are to be seen once a layer is over others, without what it hides of them."""
+    gone = [path for path in layer if is_whiteout(path)]
+    hidden = tuple(f"{path.removesuffix(OPAQUE)}" for path in gone if path.endswith(OPAQUE))
+    alone = {path.replace("/.wh.", "/") for path in gone if not path.endswith(OPAQUE)}
+    kept = {path: one for path, one in below.items() if not path.startswith(hidden) and path not in alone}
+    folders = tuple(f"{path}/" for path in alone)
+    kept = {path: one for path, one in kept.items() if not path.startswith(folders)}
+    return kept | {path: one for path, one in layer.items() if not is_whiteout(path)}
+
+
+def is_whiteout(path: str) -> bool:
+    """An entry that says what the layer takes away from those below it."""
+    return path.rpartition("/")[2].startswith(".wh.")
 
 
 def _named(image: Pushed, blob: Descriptor) -> str:

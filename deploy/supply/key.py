@@ -74,7 +74,7 @@ def public(path: Path) -> PublicKey:
 
 
 def private(path: Path, environ: Mapping[str, str], variable: str = PASSWORD) -> PrivateKey:
-    """A private key: cosign's own file, or PEM (PKCS #8 or SEC 1). Its password is in a variable. Raises ConfigError."""
+    """A private key: cosign's own file or PEM, its password, where it has one, in a variable. Raises ConfigError."""
     raw, password = _read(path), environ.get(variable)
     if raw.lstrip().startswith(_COSIGN):
         key = _loaded(path, _decrypted(path, raw, _given(path, password, variable)), None, pem=False)

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy import __version__
-from deploy.image.dockerfile import TREE, split_base
-from deploy.image.order import BASE_DIGEST, Order
+from deploy.image.dockerfile import TREE
+from deploy.image.order import Order
 from deploy.registry.manifest import compact
 from deploy.registry.name import parse
 from deploy.supply.content import File
@@ -43,9 +43,11 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Bill:
-    """What is billed: the image, the files of the project's own layer by path, and when the image says it was made."""
+    """What is billed: the image, its base (NAME@DIGEST), the files of the project's own layer by path, and when the
+    image says it was made."""
 
     subject: Subject
+    base: str
     files: Mapping[str, File]
     created: str
 
@@ -57,7 +59,7 @@ def sbom(order: Order, wheels: Sequence[Wheel], bill: Bill) -> bytes:
     parts = {PROJECT: sorted(set(bill.files) - patched), SGLANG: sorted(patched)}
     packages = [
         _image(order, bill),
-        _base(order),
+        _base(bill.base),
         _project(order) | _analyzed(parts[PROJECT], bill, ids),
         *([_sglang(order) | _analyzed(parts[SGLANG], bill, ids)] if patched else []),
         *map(_wheel, wheels),
@@ -99,9 +101,8 @@ def _image(order: Order, bill: Bill) -> dict[str, Any]:
     }
 
 
-def _base(order: Order) -> dict[str, Any]:
-    name, named = split_base(order.image.base)
-    digest = named
+def _base(base: str) -> dict[str, Any]:
+    name, _, digest = base.partition("@")
     known = [_purl(oci(name, digest))] if digest else []
     return {
         **_package(BASE, name, digest or NONE),

@@ -39,7 +39,7 @@ class Signed:
 
 
 def payload(host: str, repository: str, digest: str) -> bytes:
-    """What is signed: simple signing, with Go's order of keys, and Docker's hub under the name that cosign has for it."""
+    """What is signed: simple signing, as cosign orders it, and with the name that it has for Docker's hub."""
     name = f"{'index.docker.io' if host == HUB else host}/{repository}"
     critical = {"identity": {"docker-reference": name}, "image": {"docker-manifest-digest": digest}, "type": KIND}
     return compact({"critical": critical, "optional": None})
