@@ -60,8 +60,8 @@ def sbom(order: Order, wheels: Sequence[Wheel], bill: Bill) -> bytes:
     packages = [
         _image(order, bill),
         _base(bill.base),
-        _project(order) | _analyzed(parts[PROJECT], bill, ids),
-        *([_sglang(order) | _analyzed(parts[SGLANG], bill, ids)] if patched else []),
+        _project(order) | _analyzed(parts[PROJECT], bill),
+        *([_sglang(order) | _analyzed(parts[SGLANG], bill)] if patched else []),
         *map(_wheel, wheels),
     ]
     held = [one["SPDXID"] for one in packages[2:]]
@@ -149,7 +149,7 @@ def _package(of: str, name: str, version: str, place: str = NONE) -> dict[str, A
     }
 
 
-def _analyzed(paths: Sequence[str], bill: Bill, ids: Mapping[str, str]) -> dict[str, Any]:
+def _analyzed(paths: Sequence[str], bill: Bill) -> dict[str, Any]:
     """A package whose files are all listed, and the checksum over theirs that SPDX wants for it."""
     sums = "".join(sorted(bill.files[path].sha1 for path in paths))
     code = hashlib.sha1(sums.encode(), usedforsecurity=False).hexdigest()
@@ -157,7 +157,6 @@ def _analyzed(paths: Sequence[str], bill: Bill, ids: Mapping[str, str]) -> dict[
         "filesAnalyzed": True,
         "packageVerificationCode": {"packageVerificationCodeValue": code},
         "licenseInfoFromFiles": [NONE],
-        "hasFiles": [ids[path] for path in paths],
     }
 
 
