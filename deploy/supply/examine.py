@@ -100,31 +100,51 @@ def by_identity(result: Result, subject: str) -> Check:
     return Check("signature", FAILED, f"cosign: {result.tail(2)}", f"a signature by {subject}", UNTRUE)
 
 
-def attestations(envelopes: Sequence[bytes], attached: Collection[str], digest: str, key: Key | None) -> list[Check]:
-    """SBOM and provenance: signed ones in envelopes, and the types of those that are attached without a signature."""
-    good = {kind for raw in envelopes if key and (kind := _attested(raw, digest, key))}
-    return [_statement(kind, signed=kind in good, attached=kind in attached, key=key) for kind in NAMES]
+def attestations(
+    envelopes: Sequence[bytes], attached: Mapping[str, Collection[bytes]], digest: str, key: Key | None
+) -> list[Check]:
+    """SBOM and provenance: signed ones in envelopes, and those that are attached without a signature, by their type
+    and as the statements that would be signed."""
+    found = [one for raw in envelopes if (one := _attested(raw, key))]
+    checks = []
+    for kind in NAMES:
+        mine = [one for one in found if one.kind == kind and digest in one.digests]
+        checks.append(_statement(kind, mine, attached.get(kind, ()), key))
+    return checks
 
 
-def _attested(raw: bytes, digest: str, key: Key) -> str:
-    """The type of a statement about this image that the key signed; "" for any other."""
+@dataclass(frozen=True)
+class _Attested:
+    kind: str
+    digests: frozenset[str]
+    payload: bytes
+    good: bool
+
+
+def _attested(raw: bytes, key: Key | None) -> _Attested | None:
+    """None for what is no envelope with a statement."""
     try:
         payload, found = opened(raw)
     except BuildError:
-        return ""
-    kind, digests = about(payload)
-    signed = any(key.verifies(one, signed_bytes(payload)) for one in found)
-    return kind if signed and digest in digests else ""
+        return None
+    good = key is not None and any(key.verifies(one, signed_bytes(payload)) for one in found)
+    return _Attested(*about(payload), payload, good)
 
 
-def _statement(kind: str, *, signed: bool, attached: bool, key: Key | None) -> Check:
-    name = "sbom" if kind == SPDX else "provenance"
-    if signed and key:
-        return Check(name, PASSED, f"{NAMES[kind]} of this image is signed by the key {key.fingerprint}")
-    if attached:
-        why = "is attached; no signature of it was checked"
-        return Check(name, NOT_CHECKED, f"{NAMES[kind]} {why}", hint="attach it with --key, and verify with --key")
-    return Check(name, NOT_CHECKED, "none is attached", hint="`build --push --attest`, or `image attest`")
+def _statement(kind: str, found: Sequence[_Attested], attached: Collection[bytes], key: Key | None) -> Check:
+    name, what = "sbom" if kind == SPDX else "provenance", NAMES[kind]
+    good = {one.payload for one in found if one.good}
+    if good and key:
+        more = len(set(attached) - good)
+        rest = f"; {more} more, attached, were not signed by it" if more else ""
+        return Check(name, PASSED, f"{what} of this image is signed by the key {key.fingerprint}{rest}")
+    if found and key:
+        seen = f"{what} is signed by another key, or was changed"
+        return Check(name, FAILED, seen, f"a signature by the key {key.fingerprint}", UNTRUE)
+    if found or attached:
+        hint = "verify with the public key: --key FILE" if found else "sign it: `image attest --key FILE`"
+        return Check(name, NOT_CHECKED, f"{what} is there; no signature of it was checked", hint=hint)
+    return Check(name, NOT_CHECKED, "there is none", hint="`build --push --attest`, or `image attest`")
 
 
 def recipe(said: Mapping[str, str], wanted: Sequence[str]) -> Check:
@@ -145,11 +165,11 @@ def files(found: Mapping[str, File], top: Collection[str], wanted: Expected) -> 
 
     `found`: of all layers over the base. `top`: the paths in the project's own layer, where it is known which that is.
     """
-    wrong = [f"{path} is missing" for path in wanted.files if path not in found]
-    wrong += [f"{path} is another" for path, one in found.items() if not _meant(path, one, wanted)]
+    wrong = [f"{path} is another" for path, one in found.items() if not _meant(path, one, wanted)]
     wrong += [
         f"{path} is not of this checkout" for path in top if path not in wanted.files and path not in wanted.patched
     ]
+    wrong += [f"{path} is missing" for path in wanted.files if path not in found]
     if wrong:
         return Check("files", FAILED, shown(wrong), "the files of this checkout", UNTRUE)
     patched = [path for path in found if wanted.patched.get(path)]

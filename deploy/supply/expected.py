@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.cluster.spec import Image
 from deploy.image import layout, patched
-from deploy.image.context import build_context
+from deploy.image.context import Context, build_context
 from deploy.inside.journal import JOURNAL
 
 
@@ -25,7 +25,11 @@ class Expected:
 
 def expected(image: Image, root: Path) -> Expected:
     """For this image. Raises ConfigError where a part of the project is missing."""
-    context = build_context(image, root)
+    return made_of(image, build_context(image, root), root)
+
+
+def made_of(image: Image, context: Context, root: Path) -> Expected:
+    """For an image whose context is at hand."""
     placed = layout.placed(image, context)
     files = {path: hashlib.sha256(one.content).hexdigest() for path, one in placed.items()}
     return Expected(context.recipe, files, _patched(image, root))

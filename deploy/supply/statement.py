@@ -68,3 +68,12 @@ def about(payload: bytes) -> tuple[str, frozenset[str]]:
         return str(found["predicateType"]), digests
     except (ValueError, LookupError, TypeError):
         return "", frozenset()
+
+
+def as_object(raw: bytes) -> dict[str, Any] | None:
+    """JSON's object; None for anything else."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -7,21 +7,24 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.errors import BuildError, RegistryError
+from deploy.errors import BuildError
 from deploy.event import Event, Note
 from deploy.image.order import RECIPE_LABEL, Order
 from deploy.image.pinned import at_hand, sha256
+from deploy.inside.check import FAILED
 from deploy.registry import lookup
 from deploy.registry.name import parse
 from deploy.registry.repository import Repository
-from deploy.supply import signature, store
+from deploy.supply import examine, signature, store
 from deploy.supply.content import File, Pushed, find, is_whiteout, read
+from deploy.supply.expected import made_of
 from deploy.supply.key import PASSWORD, PrivateKey, private
 from deploy.supply.process import run_cosign, sign_argv
 from deploy.supply.provenance import Built, builder, provenance
 from deploy.supply.sbom import MEDIA_TYPE, Bill, Wheel, sbom
 from deploy.supply.statement import PAYLOAD_TYPE, PROVENANCE, SPDX, Subject, envelope, opened, signed_bytes, statement
 
+ROOT = Path(__file__).resolve().parents[2]
 NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -88,7 +91,7 @@ def _check(image: Pushed, order: Order) -> None:
 
 
 def _statements(image: Pushed, order: Order, environ: Mapping[str, str]) -> Generator[Event, None, list[Said]]:
-    files = _project(image)
+    files = _project(image, order)
     found = yield from at_hand(order.image, order.context.pins)
     wheels = [Wheel(path.name, sha256(path)) for _, path in sorted(found.items())]
     subject = Subject(str(image.repository), image.manifest.digest)
@@ -101,13 +104,16 @@ def _statements(image: Pushed, order: Order, environ: Mapping[str, str]) -> Gene
     ]
 
 
-def _project(image: Pushed) -> dict[str, File]:
-    """The files of the project's own layer, which is the last one, as the registry has it. Raises RegistryError."""
+def _project(image: Pushed, order: Order) -> dict[str, File]:
+    """The files of the project's own layer, which is the last one, as the registry has it. Raises BuildError."""
     at = len(image.diff_ids) - 1
     layer = read(image, at)
-    if layer.diff_id != image.diff_ids[at]:
-        raise RegistryError(f"{image.repository}: its last layer is not what its config says", "build it anew")
-    return {path: one for path, one in layer.files.items() if not is_whiteout(path)}
+    files = {path: one for path, one in layer.files.items() if not is_whiteout(path)}
+    wrong = examine.files(files, files, made_of(order.image, order.context, ROOT))
+    if wrong.outcome == FAILED or layer.diff_id != image.diff_ids[at]:
+        what = wrong.seen if wrong.outcome == FAILED else "its config names another layer"
+        raise BuildError(f"{image.repository}@{image.manifest.digest}: {what}", f"nothing is attached; {wrong.hint}")
+    return files
 
 
 def _keep(repository: Repository, digest: str, one: Said, key: PrivateKey) -> None:

@@ -24,7 +24,7 @@ from deploy.supply.expected import expected
 from deploy.supply.key import PublicKey
 from deploy.supply.process import Identity, run, run_cosign, verify_argv
 from deploy.supply.sbom import MEDIA_TYPE
-from deploy.supply.statement import PAYLOAD_TYPE, PROVENANCE, SPDX
+from deploy.supply.statement import PAYLOAD_TYPE, SPDX, Subject, about, as_object, statement
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,9 +135,19 @@ def _signatures(image: Pushed, exact: str, asked: Asked) -> list[Check]:
         ]
         first = examine.signatures(kept, digest, asked.key, store.bundles(repository, digest))
     envelopes = [store.small(repository, one.content) for one in store.beside(repository, digest, "att")]
-    kinds = {MEDIA_TYPE: SPDX, PAYLOAD_TYPE: PROVENANCE}
-    attached = {kinds[one.artifact_type] for one in store.attached(repository, digest, *kinds)}
-    return [first, *examine.attestations(envelopes, attached, digest, asked.key)]
+    return [first, *examine.attestations(envelopes, _attached(image), digest, asked.key)]
+
+
+def _attached(image: Pushed) -> dict[str, list[bytes]]:
+    """The statements that are attached to an image, by their type, as they would be signed."""
+    subject = Subject(str(image.repository), image.manifest.digest)
+    found: dict[str, list[bytes]] = {}
+    for one in store.attached(image.repository, image.manifest.digest, MEDIA_TYPE, PAYLOAD_TYPE):
+        if one.artifact_type == PAYLOAD_TYPE:
+            found.setdefault(about(one.payload)[0], []).append(one.payload)
+        elif (bill := as_object(one.payload)) is not None:
+            found.setdefault(SPDX, []).append(statement(subject, SPDX, bill))
+    return found
 
 
 def _proofs(exact: str, image: Pushed, asked: Asked) -> Generator[Event, None, Sequence[Check]]:

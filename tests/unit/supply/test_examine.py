@@ -70,17 +70,26 @@ def attested(kind: str, digest: str = DIGEST) -> bytes:
     return envelope(raw, KEY.sign(signed_bytes(raw)))
 
 
-def outcomes(envelopes: list[bytes], attached: set[str], key: HashKey | None = KEY) -> dict[str, str]:
+def judged(envelopes: list[bytes], attached: dict[str, list[bytes]], key: HashKey | None = KEY) -> dict[str, str]:
     return {one.id: one.outcome for one in examine.attestations(envelopes, attached, DIGEST, key)}
 
 
-def test_statements_pass_where_the_key_signed_them_for_this_image_alone() -> None:
-    assert outcomes([attested(SPDX)], {SPDX}) == {"sbom": PASSED, "provenance": NOT_CHECKED}
-    assert outcomes([attested(SPDX), attested(PROVENANCE)], set()) == {"sbom": PASSED, "provenance": PASSED}
+def test_statements_pass_where_the_key_signed_them_for_this_image() -> None:
     raw = statement(SUBJECT, SPDX, {})
-    for bad in (attested(SPDX, OTHER), envelope(raw, b"another's"), b"no envelope"):
-        assert outcomes([bad], {SPDX}) == {"sbom": NOT_CHECKED, "provenance": NOT_CHECKED}
-    assert outcomes([attested(SPDX)], {SPDX}, None)["sbom"] == NOT_CHECKED
+    assert judged([attested(SPDX)], {SPDX: [raw]}) == {"sbom": PASSED, "provenance": NOT_CHECKED}
+    assert judged([attested(SPDX), attested(PROVENANCE)], {}) == {"sbom": PASSED, "provenance": PASSED}
+    assert judged([attested(SPDX, OTHER), b"no envelope"], {SPDX: [raw]})["sbom"] == NOT_CHECKED
+    assert judged([attested(SPDX)], {SPDX: [raw]}, None)["sbom"] == NOT_CHECKED
+    (check, _) = examine.attestations([attested(SPDX)], {SPDX: [raw, raw + b" "]}, DIGEST, KEY)
+    assert "1 more, attached, were not signed" in check.seen
+
+
+def test_statements_that_another_key_signed_fail() -> None:
+    raw = statement(SUBJECT, SPDX, {})
+    signature = KEY.sign(signed_bytes(raw))
+    for bad in (envelope(raw, b"another's"), envelope(statement(SUBJECT, SPDX, {"a": 1}), signature)):
+        assert judged([bad], {SPDX: [raw]}) == {"sbom": FAILED, "provenance": NOT_CHECKED}
+        assert judged([bad], {}, None)["sbom"] == NOT_CHECKED
 
 
 def test_the_recipe_must_be_that_of_the_checkout_in_label_and_annotation() -> None:

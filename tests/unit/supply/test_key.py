@@ -17,7 +17,7 @@ from deploy.supply.key import private, public
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8, SEC1 = serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL
-PLAIN = serialization.NoEncryption()
+PLAIN, LOCKED = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"word")
 KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = KEY.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -46,8 +46,8 @@ def file(tmp_path: Path) -> Path:
     [
         KEY.private_bytes(PEM, PKCS8, PLAIN),
         KEY.private_bytes(PEM, SEC1, PLAIN),
-        KEY.private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"word")),
-        KEY.private_bytes(PEM, SEC1, serialization.BestAvailableEncryption(b"word")),
+        KEY.private_bytes(PEM, PKCS8, LOCKED),
+        KEY.private_bytes(PEM, SEC1, LOCKED),
         of_cosign(b"word"),
         of_cosign(b"word", kind="COSIGN"),
     ],
@@ -63,7 +63,7 @@ def test_every_kind_of_file_signs_and_its_public_key_verifies(file: Path, conten
     assert not key.verifies(b"", b"content")
 
 
-@pytest.mark.parametrize("content", [of_cosign(b"word"), KEY.private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"word"))])  # fmt: skip
+@pytest.mark.parametrize("content", [of_cosign(b"word"), KEY.private_bytes(PEM, PKCS8, LOCKED)])
 def test_a_password_is_asked_for_by_the_name_of_its_variable_and_never_shown(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="MINE is not set"):

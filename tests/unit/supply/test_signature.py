@@ -36,5 +36,5 @@ def test_a_signature_lies_in_a_layer_beside_its_payload_under_a_tag_of_the_diges
 
 def test_what_is_no_signature_is_none() -> None:
     one = signature.signed_payload(b"payload", b"x").content
-    for annotations in ({}, {signature.ANNOTATION: ""}, {signature.ANNOTATION: "not base64!"}):
-        assert signature.Signed(one, annotations).signature is None
+    for said in ({}, {signature.ANNOTATION: ""}, {signature.ANNOTATION: "not base64!"}):
+        assert signature.Signed(one, said).signature is None
