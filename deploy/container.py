@@ -70,9 +70,9 @@ docker tag "$1" "$2"
 """
 
 
-def self_test(image: str) -> tuple[str, ...]:
-    """Run the self-test of REPOSITORY@DIGEST, without GPU, network or secrets; print its JSON, keep that it passed."""
-    return ("sh", "-c", _SELF_TEST.strip(), "sh", image, f"{image.partition('@')[0]}:{SELF_TESTED}")
+def self_test(image: str, repository: str) -> tuple[str, ...]:
+    """Run the self-test of NAME@DIGEST, without GPU, network or secrets; print its JSON, keep that it passed."""
+    return ("sh", "-c", _SELF_TEST.strip(), "sh", image, f"{repository}:{SELF_TESTED}")
 
 
 def self_test_alone(image: str) -> tuple[str, ...]:

@@ -31,7 +31,11 @@ class RegistryError(BuildError):
 
 
 class CutError(RegistryError):
-    """A connection to a registry failed before or in the middle of an answer: worth another try."""
+    """A registry failed, or the connection to it: worth another try, after `wait` seconds at least."""
+
+    def __init__(self, message: str, hint: str = "", wait: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.wait = wait
 
 
 class RemoteError(DeployError):

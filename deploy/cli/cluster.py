@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", default=1800.0, show_default=True, help="Seconds until every rank must be ready.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan; change nothing.")
 @click.option("--watch", "watching", is_flag=True, help="Go on watching, and restart within the bounds of `watch:`.")
+@click.option("--direct", is_flag=True, help="Send the image over SSH alone; no node contacts a registry.")
 @click.option("--offline", is_flag=True, help="With --dry-run: contact no node, assume stock DGX Sparks.")
 @options.allow_unsafe
 @options.as_json
@@ -32,6 +33,7 @@ def up(  # noqa: PLR0913
     timeout: float,
     dry_run: bool,
     watching: bool,
+    direct: bool,
     offline: bool,
     allow_unsafe: bool,
     as_json: bool,
@@ -49,11 +51,11 @@ def up(  # noqa: PLR0913
 
     document = allowing_unsafe(load(path), asked=allow_unsafe)
     if dry_run:
-        _print_plan(document, offline=offline, as_json=as_json)
+        _print_plan(document, offline=offline, direct=direct, as_json=as_json)
         return
     from deploy.workflow.up import Options, up
 
-    asked = Options(timeout, options.holder("up"))
+    asked = Options(timeout, options.holder("up"), direct=direct)
     if watching:
         _up_and_watch(path, asked, allow_unsafe=allow_unsafe, shown=view(quiet=quiet, as_json=as_json))
         return
@@ -73,12 +75,12 @@ def _up_and_watch(path: str, asked: Options, *, allow_unsafe: bool, shown: Abstr
         follow(up_and_watch(watched, asked), one)
 
 
-def _print_plan(document: Document, *, offline: bool, as_json: bool) -> None:
+def _print_plan(document: Document, *, offline: bool, direct: bool, as_json: bool) -> None:
     from deploy.launch.plan import as_json as plan_json
     from deploy.launch.plan import describe
     from deploy.workflow.up import planned
 
-    plan = planned(document, os.environ, offline=offline)
+    plan = planned(document, os.environ, offline=offline, direct=direct)
     if offline:
         click.echo("assumed, not seen: stock DGX Sparks, and an image digest of zeros", err=True)
     click.echo(plan_json(plan, document.cluster) if as_json else describe(plan, document.cluster))

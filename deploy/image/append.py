@@ -32,6 +32,8 @@ from deploy.registry.name import parse
 from deploy.registry.repository import Repository, of_bytes
 from deploy.registry.transfer import copied, sent
 
+SMALL = 4 << 20
+"""Bytes that are sent before anybody would look how far it is."""
 BY = "build-and-deploy.py build --engine append: "
 
 
@@ -66,7 +68,8 @@ def build(order: Order, lock: Path, *, again: bool = False) -> Generator[Event, 
         if there and there != digest:
             yield Note(f"the registry had another build of {order.reference} ({there}); the tag moved", "warning")
         yield Note("its self-test was not run here: every node runs it before the first start")
-        yield Note(f"appended {len(layers)} layers to {order.image.base}: {order.reference} is {digest}", "done")
+        yield Note(f"appended to {order.image.base}: {', '.join(one.what for one in layers)}")
+        yield Note(f"pushed {order.reference}: {digest}", "done")
         return digest
 
 
@@ -101,10 +104,10 @@ def _registries(order: Order) -> Iterator[tuple[Repository, Repository]]:
 def _patches(order: Order) -> Iterator[Patches]:
     """The very files that go into the image, read by the code that reads them there."""
     with tempfile.TemporaryDirectory() as folder:
-        for path, one in order.context.files.items():
+        for path in order.context.sources:
             if path.startswith("patches/"):
                 (place := Path(folder, path)).parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(one.content)
+                place.write_bytes(order.context.files[path].content)
         yield patched.manifest(Path(folder, "patches"))
 
 
@@ -158,7 +161,11 @@ def _pushed(order: Order, ground: Ground, layers: list[Ready], target: Repositor
     manifest, config = _image(order, ground, layers)
     blobs = [(one.descriptor, one.opened) for one in layers]
     for place, (blob, opened) in enumerate([*blobs, (manifest.config, of_bytes(config))], 1):
-        if not target.has(blob.digest):
+        if target.has(blob.digest):
+            continue
+        if blob.size < SMALL:
+            target.upload(blob, opened)
+        else:
             yield from sent(target, blob, opened, f"pushing blob {place} of {len(blobs) + 1}")
     return target.put(manifest.raw, manifest.media_type, parse(order.reference).tag)
 

@@ -8,8 +8,9 @@ import json
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -53,7 +54,7 @@ class Context:
     @property
     def pins(self) -> Mapping[str, bytes]:
         """The hashes of the wheels that go into the image, by path."""
-        return {path: file.content for path, file in self.files.items() if path.startswith(PINS)}
+        return {path: self.files[path].content for path in self.sources if path.startswith(PINS)}
 
     def archive(self, wheels: Mapping[str, Path] | None = None) -> IO[bytes]:
         """An uncompressed tar, the same to the byte wherever it is made; `wheels` are files here by path in it."""
@@ -75,6 +76,26 @@ def _add(tar: tarfile.TarFile, path: str, mode: int, content: IO[bytes]) -> None
     tar.addfile(entry, content)
 
 
+class _Rendered(Mapping[str, ContextFile]):
+    """The parts and the Dockerfile, which is rendered when it is asked for: not every engine does."""
+
+    def __init__(self, image: Image, parts: Mapping[str, ContextFile]) -> None:
+        self._image, self._parts = image, parts
+
+    @cached_property
+    def _dockerfile(self) -> ContextFile:
+        return ContextFile(render(self._image).encode())
+
+    def __getitem__(self, path: str) -> ContextFile:
+        return self._dockerfile if path == "Dockerfile" else self._parts[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("Dockerfile", *self._parts))
+
+    def __len__(self) -> int:
+        return len(self._parts) + 1
+
+
 def build_context(image: Image, root: Path) -> Context:
     """The context of this image, from the project's folder. Raises ConfigError where a part is missing."""
     return collect(image, folder(root))
@@ -83,7 +104,7 @@ def build_context(image: Image, root: Path) -> Context:
 def collect(image: Image, read: Reader) -> Context:
     """The same from any reader. Raises ConfigError where a part is missing."""
     parts = _parts(image, read)
-    return Context({"Dockerfile": ContextFile(render(image).encode()), **parts}, _recipe(image, parts))
+    return Context(_Rendered(image, parts), _recipe(image, parts))
 
 
 def recipe(image: Image, root: Path) -> str:

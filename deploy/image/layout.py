@@ -37,11 +37,11 @@ def placed(image: Image, context: Context) -> dict[str, ContextFile]:
     home = ("deploy/__init__.py", "deploy/inside/", "patches/", *KERNELS)
     tuning = (*TUNING_MODULES, *(f"{one}/" for one in TUNING_FOLDERS)) if image.tune else ()
     found: dict[str, ContextFile] = {}
-    for path, one in context.files.items():
+    for path in context.sources:
         if path.startswith(tables):
-            found[f"{CONFIGS}/{path}"] = one
+            found[f"{CONFIGS}/{path}"] = context.files[path]
         elif path.startswith((*home, *tuning)):
-            found[f"{HOME}/{path}"] = one
+            found[f"{HOME}/{path}"] = context.files[path]
     return found
 
 

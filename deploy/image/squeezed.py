@@ -87,6 +87,8 @@ def _make(folder: Path, laid: Sequence[Entry], epoch: int) -> Packed:
 
     try:
         keep(folder, fill)
+    except ValueError as error:
+        raise BuildError(f"two wheels of one layer have the same file: {error}", "build with --engine docker") from None
     except OSError as error:
         hint = "make room there, or name another folder with XDG_CACHE_HOME"
         raise BuildError(f"{folder}: {error.strerror}", hint) from None

@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
 
 from deploy.errors import BuildError
 from deploy.image.layer import Entry, file
@@ -26,13 +25,14 @@ INSTALLER = b"pip\n"
 def entries(wheel: Path, folder: str) -> list[Entry]:
     """The files of a wheel below `folder`, which is relative to the image's root. Raises BuildError."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir()]
-            info = _info(wheel, members)
-            written = _written(archive.read(f"{info}/RECORD").decode(), info)
+        # Open as long as an entry may be read: its list of files would else be read anew for each of them.
+        archive = zipfile.ZipFile(wheel)
+        members = [one for one in archive.infolist() if not one.is_dir()]
+        info = _info(wheel, members)
+        written = _written(archive.read(f"{info}/RECORD").decode(), info)
     except (zipfile.BadZipFile, OSError, KeyError, UnicodeDecodeError) as error:
         raise BuildError(f"{wheel}: is no wheel: {error}", "remove it; it is fetched anew") from None
-    kept = [_entry(wheel, one, folder) for one in members if one.filename not in written]
+    kept = [_entry(archive, one, folder) for one in members if one.filename not in written]
     return kept + [file(f"{folder}/{path}", content) for path, content in written.items()]
 
 
@@ -57,33 +57,10 @@ def _leads_out(name: str) -> bool:
     return bool(re.search(r"\.data/|(^|/)\.\.(/|$)|^/", name))
 
 
-def _entry(wheel: Path, one: zipfile.ZipInfo, folder: str) -> Entry:
+def _entry(archive: zipfile.ZipFile, one: zipfile.ZipInfo, folder: str) -> Entry:
     """Like pip, keep the executable bit alone of what the archive says of the mode."""
     mode = 0o755 if one.external_attr >> 16 & 0o111 else 0o644
-    return Entry(f"{folder}/{one.filename}", mode, one.file_size, partial(_open, wheel, one.filename))
-
-
-def _open(wheel: Path, name: str) -> IO[bytes]:
-    return cast("IO[bytes]", _Member(wheel, name))
-
-
-class _Member(io.RawIOBase):
-    """A file in a wheel, which is open no longer than this."""
-
-    def __init__(self, wheel: Path, name: str) -> None:
-        self._archive = zipfile.ZipFile(wheel)
-        self._member = self._archive.open(name)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._member.read(size)
-
-    def close(self) -> None:
-        self._member.close()
-        self._archive.close()
-        super().close()
+    return Entry(f"{folder}/{one.filename}", mode, one.file_size, partial(archive.open, one))
 
 
 def _written(record: str, info: str) -> dict[str, bytes]:

@@ -14,8 +14,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 show lab up --nodes 4
-show build --nodes "$CLUSTER"
-show push --nodes "$CLUSTER"
+show build --push --nodes "$CLUSTER"
 show up --nodes "$CLUSTER"
 show ask "What do you stand in for?" --nodes "$CLUSTER"
 cat > "$TOOLS" <<'JSON'

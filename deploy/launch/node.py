@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -69,6 +70,13 @@ class NodeFacts:
         """The digests under which this node has the image of a repository; Docker leaves its hub's name out."""
         return _of(repository, self.images)
 
+    def reference(self, repository: str, digest: str) -> str:
+        """What this node runs an image of a repository as: by the repository's name where it knows that, else by the
+        name that the image was lent under."""
+        names = [name for name, found in self.images if found == digest and is_of(name, repository)]
+        own = repository.removeprefix("docker.io/")
+        return f"{repository if own in names or not names else min(names)}@{digest}"
+
     def self_tested(self, repository: str) -> set[str]:
         """The digests under which an image of a repository has proven itself on this node."""
         return _of(repository, self.proven)
@@ -83,7 +91,25 @@ class NodeFacts:
 
 
 def _of(repository: str, images: tuple[tuple[str, str], ...]) -> set[str]:
-    return {digest for name, digest in images if name == repository.removeprefix("docker.io/")}
+    return {digest for name, digest in images if is_of(name, repository)}
+
+
+def lent_name(repository: str, port: int) -> str:
+    """The name of a repository's image on a node that got it over SSH, from its own port; no registry has it so."""
+    return f"127.0.0.1:{port}/{_path(repository)}"
+
+
+def is_of(name: str, repository: str) -> bool:
+    """Whether an engine's name for an image means this repository."""
+    return name == repository.removeprefix("docker.io/") or _LENT.sub("", name, count=1) == _path(repository)
+
+
+_LENT = re.compile(r"^127\.0\.0\.1:\d+/")
+
+
+def _path(repository: str) -> str:
+    """A repository as the path of a name; a host's colon could not be in one."""
+    return repository.removeprefix("docker.io/").lower().replace(":", "_")
 
 
 def gib(size: float) -> str:

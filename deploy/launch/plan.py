@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deploy import container
 from deploy.cluster.spec import Cluster
@@ -16,11 +16,15 @@ from deploy.launch.node import NodeFacts
 from deploy.launch.secret import SECRETS_MOUNT, has_secrets, secrets_text, served
 from deploy.launch.sglang import server_argv, server_port
 
+PULL, LOAD, COPY, START = "pull", "load", "copy", "start"
+BRINGING = (PULL, LOAD, COPY)
+"""The steps that bring the image to the nodes."""
 PULL_TIMEOUT = 4 * 3600.0
 # Importing torch from a cold disk is most of it.
 SELF_TEST_TIMEOUT = 300.0
 SELF_TEST = "self-test"
 FIRST_FREE_PORT = 1024
+LONG_WORD = 1000
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -33,22 +37,58 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Brought:
+    """How the image comes to the nodes that lack it: steps, by rank what happens and how much comes, and the reference
+    by which a node knows it afterwards."""
+
+    steps: tuple[Step, ...] = ()
+    told: Mapping[int, str] = field(default_factory=dict)
+    references: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Steps in order. No steps: the ranks run as asked already. `why` says what differs."""
+    """Steps in order. No steps: the ranks run as asked already. `why` says what differs, `delivery` how the image
+    comes to each node."""
 
     steps: tuple[Step, ...]
     containers: tuple[str, ...]
     url: str
     why: str
+    delivery: Mapping[int, str] = field(default_factory=dict)
 
 
-def up(cluster: Cluster, image: str, facts: Sequence[NodeFacts], secrets: Mapping[str, str]) -> Plan:
+def up(
+    cluster: Cluster, image: str, facts: Sequence[NodeFacts], secrets: Mapping[str, str], brought: Brought | None = None
+) -> Plan:
     """The plan that makes every rank run `image` (REPOSITORY@sha256:…). Ranks cannot rejoin: all change or none."""
+    coming = brought or pulled(image, facts)
     ranks = [rank_container(cluster, rank, image, node) for rank, node in enumerate(facts)]
     why = difference(ranks, facts)
     names = tuple(rank.name for rank in ranks)
-    steps = tuple(_steps(cluster, ranks, facts, secrets)) if why else ()
-    return Plan(steps, names, f"http://{cluster.head.host}:{server_port(cluster)}", why)
+    here = [replace(one, image=_reference(one.image, facts[rank], coming, rank)) for rank, one in enumerate(ranks)]
+    steps = (*coming.steps, *_steps(cluster, here, facts, secrets)) if why else ()
+    told = coming.told if why else {}
+    return Plan(steps, names, f"http://{cluster.head.host}:{server_port(cluster)}", why, told)
+
+
+def lacking(image: str, facts: Sequence[NodeFacts]) -> tuple[int, ...]:
+    """The ranks whose node does not have REPOSITORY@sha256:…."""
+    repository, _, digest = image.partition("@")
+    return tuple(rank for rank, node in enumerate(facts) if digest not in node.digests(repository))
+
+
+def pulled(image: str, facts: Sequence[NodeFacts]) -> Brought:
+    """Every node that lacks the image pulls it by itself."""
+    ranks = lacking(image, facts)
+    command = Command(container.pull(image), timeout=PULL_TIMEOUT, loose=True)
+    steps = (Step(PULL, dict.fromkeys(ranks, command)),) if ranks else ()
+    return Brought(steps, {}, dict.fromkeys(ranks, image))
+
+
+def _reference(image: str, facts: NodeFacts, coming: Brought, rank: int) -> str:
+    repository, _, digest = image.partition("@")
+    return coming.references.get(rank) or facts.reference(repository, digest)
 
 
 def rank_name(cluster: Cluster, rank: int) -> str:
@@ -121,14 +161,9 @@ def difference(ranks: Sequence[Container], facts: Sequence[NodeFacts]) -> str:
 def _steps(
     cluster: Cluster, ranks: Sequence[Container], facts: Sequence[NodeFacts], secrets: Mapping[str, str]
 ) -> Iterator[Step]:
-    repository, _, digest = ranks[0].image.partition("@")
-    pulls = {
-        rank: Command(container.pull(one.image), timeout=PULL_TIMEOUT, loose=True)
-        for rank, one in enumerate(ranks)
-        if digest not in facts[rank].digests(repository)
-    }
+    repository, digest = cluster.image.repository, ranks[0].labels[container.DIGEST]
     proofs = {
-        rank: Command(container.self_test(one.image), timeout=SELF_TEST_TIMEOUT)
+        rank: Command(container.self_test(one.image, repository), timeout=SELF_TEST_TIMEOUT)
         for rank, one in enumerate(ranks)
         if digest not in facts[rank].self_tested(repository)
     }
@@ -137,8 +172,8 @@ def _steps(
     prepare = {rank: _prepare(cluster, rank, facts[rank], secrets) for rank in range(len(ranks))}
     starts = {rank: Command(container.run(one)) for rank, one in enumerate(ranks)}
     # What runs goes only when what is to come has proven itself.
-    steps = (Step("pull", pulls), Step(SELF_TEST, proofs), Step("remove", removals))
-    return (step for step in (*steps, Step("prepare", prepare), Step("start", starts)) if step.commands)
+    steps = (Step(SELF_TEST, proofs), Step("remove", removals))
+    return (step for step in (*steps, Step("prepare", prepare), Step(START, starts)) if step.commands)
 
 
 def _prepare(cluster: Cluster, rank: int, facts: NodeFacts, secrets: Mapping[str, str]) -> Command:
@@ -156,13 +191,22 @@ def describe(plan: Plan, cluster: Cluster) -> str:
     if not plan.steps:
         return f"{cluster.name}: nothing to do, the ranks run as asked"
     lines = [f"{cluster.name}: {plan.why}"]
+    lines += [f"image for {cluster.nodes[rank].host}: {what}" for rank, what in sorted(plan.delivery.items())]
     for step in plan.steps:
         lines.append(f"{step.title}, on all nodes at once:")
-        lines += [f"  {cluster.nodes[rank].host}: {command}" for rank, command in step.commands.items()]
+        lines += [f"  {cluster.nodes[rank].host}: {_shown(command)}" for rank, command in step.commands.items()]
     return "\n".join(lines)
+
+
+def _shown(command: Command) -> str:
+    """A command without the text of a program in it."""
+    words = (f"...{len(word)} characters..." if len(word) > LONG_WORD else word for word in command.argv)
+    return str(replace(command, argv=tuple(words)))
 
 
 def as_json(plan: Plan, cluster: Cluster) -> str:
     """The plan for scripts: steps with an argument vector a rank."""
     steps = [{"step": step.title, "ranks": {str(r): c.argv for r, c in step.commands.items()}} for step in plan.steps]
-    return json.dumps({"cluster": cluster.name, "why": plan.why, "url": plan.url, "steps": steps}, indent=2)
+    told = {"cluster": cluster.name, "why": plan.why, "url": plan.url, "steps": steps}
+    delivery = {str(rank): what for rank, what in sorted(plan.delivery.items())}
+    return json.dumps({**told, **({"delivery": delivery} if delivery else {})}, indent=2)

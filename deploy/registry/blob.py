@@ -10,9 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.errors import CutError, RegistryError
-from deploy.registry.client import Answer, Call, Registry
+from deploy.registry.call import PIECE, Call
+from deploy.registry.client import Answer, Registry
+from deploy.registry.patience import Tries
 
-PIECE = 1 << 20
+STEADY = 1 << 20
+"""Bytes in one go after which earlier breaks no longer count."""
+AGAIN_HINT = "see the registry's log; the same command goes on with what is missing"
 
 
 class Blob(io.RawIOBase):
@@ -26,7 +30,7 @@ class Blob(io.RawIOBase):
         self._digest, self._size, self._at = digest, size, start
         self._hash = None if start else hashlib.sha256()
         self._answer: Answer | None = None
-        self._pauses = registry.patience.pauses()
+        self._tries, self._since_cut = Tries(registry.patience), 0
 
     def readable(self) -> bool:
         return True
@@ -37,7 +41,7 @@ class Blob(io.RawIOBase):
         return len(piece)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, a megabyte at a time."""
+        """All of it, piece by piece."""
         with self:
             while piece := self._piece(PIECE):
                 yield piece
@@ -52,10 +56,11 @@ class Blob(io.RawIOBase):
             try:
                 piece = self._opened().read(most)
                 if not piece and self._size >= 0:
-                    raise CutError(f"{self._call.what}: it ended after {self._at} of {self._size} bytes")
+                    raise CutError(f"{self._call.what}: it ended after {self._at} of {self._size} bytes", AGAIN_HINT)
             except CutError as error:
                 self._drop()
-                self._wait(error)
+                self._tries.after(error)
+                self._since_cut = 0
                 continue
             self._count(piece)
             return piece
@@ -98,25 +103,19 @@ class Blob(io.RawIOBase):
         while left:
             left -= len(piece := answer.read(min(left, PIECE)))
             if not piece:
-                raise CutError(f"{self._call.what}: it ended before byte {self._at}")
+                raise CutError(f"{self._call.what}: it ended before byte {self._at}", AGAIN_HINT)
 
     def _count(self, piece: bytes) -> None:
         self._at += len(piece)
-        if piece:
-            self._pauses = self._registry.patience.pauses()
+        self._since_cut += len(piece)
+        if self._since_cut >= STEADY:
+            self._tries.anew()
         if self._hash is None:
             return
         self._hash.update(piece)
         if (self._at == self._size or not piece) and f"sha256:{self._hash.hexdigest()}" != self._digest:
             what = f"{self._call.what}: what came is not what its checksum says, but sha256:{self._hash.hexdigest()}"
             raise RegistryError(what, "the registry's copy is broken, or something on the way changes it")
-
-    def _wait(self, error: CutError) -> None:
-        """Before it is tried again from where it broke; raises where that was done often enough."""
-        pause = next(self._pauses, None)
-        if pause is None:
-            raise RegistryError(f"{error.message}, again and again", error.hint or "the same command goes on")
-        self._registry.patience.sleep(pause)
 
     def _drop(self) -> None:
         if self._answer:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -20,62 +19,25 @@ from requests.adapters import HTTPAdapter
 from deploy import __version__
 from deploy.errors import CutError, RegistryError
 from deploy.registry.authorization import Ask, Authorization
+from deploy.registry.call import Body, Call
 from deploy.registry.challenge import challenge
 from deploy.registry.credentials import login
 from deploy.registry.failure import refused
 from deploy.registry.name import HUB
-from deploy.registry.patience import AGAIN, Patience, retry_after
+from deploy.registry.patience import AGAIN, Patience, Tries, retry_after
 from deploy.registry.trust import authorities, context, is_loopback
 
 REDIRECTS = (301, 302, 303, 307, 308)
 HOPS = 5
 SAID = 4096
 """Bytes of a refusal that are read."""
-PIECE = 1 << 18
-
-
-@dataclass(frozen=True)
-class Body:
-    """What is sent, of a size that is known before; opened anew for every try."""
-
-    size: int
-    opened: Callable[[], Iterator[bytes]]
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self.size
-        for piece in self.opened():
-            left -= len(piece)
-            # A piece is sent within one timeout, or not at all.
-            yield from (piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
-        if left:
-            raise RegistryError(f"what was to be sent is {abs(left)} bytes too {'short' if left > 0 else 'long'}", "")
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request. `url`: below the registry's address, or a whole one that it gave. `what` is for errors.
-
-    `again`: whether it is sent again where the connection or the registry fails.
-    """
-
-    method: str
-    url: str
-    what: str
-    scopes: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Body | None = None
-    expected: tuple[int, ...] = (200,)
-    again: bool = True
 
 
 class Answer:
     """Status, headers and a body that is read as it comes. A context manager."""
 
     def __init__(self, response: requests.Response, what: str) -> None:
-        self.status = response.status_code
+        self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url = response.url
         self._response, self._what = response, what
@@ -121,38 +83,33 @@ class Registry:
         self._others.close()
 
     def ask(self, call: Call) -> Answer:
-        """The registry's answer, one of those expected. Raises RegistryError; CutError where it cannot be reached."""
-        pauses = self.patience.pauses() if call.again else iter(())
+        """The registry's answer, one of those expected. Raises RegistryError; CutError only where it is asked once."""
+        if not call.again:
+            return self._asked(call)
+        tries = Tries(self.patience)
         while True:
-            answered = self._tried(call)
-            if isinstance(answered, Answer):
-                return answered
-            trouble, wait = answered
-            pause = next(pauses, None)
-            if pause is None:
-                raise trouble
-            if wait > self.patience.most:
-                raise RegistryError(f"{trouble.message}; it asks to be left alone for {wait:.0f} s", trouble.hint)
-            self.patience.sleep(max(pause, wait))
+            try:
+                return self._asked(call)
+            except CutError as error:
+                tries.after(error)
 
-    def _tried(self, call: Call) -> Answer | tuple[RegistryError, float]:
-        """What was expected, or what may be better after some seconds. Raises RegistryError where it never will."""
-        try:
-            answer = self._authorized(call)
-            if answer.status in call.expected:
-                return answer
-            with answer:
-                trouble = refused(call.what, answer.status, answer.read(SAID))
-        except CutError as error:
-            return error, 0.0
-        if answer.status not in AGAIN:
-            raise trouble
-        return trouble, retry_after(answer.headers, time.time())
+    def _asked(self, call: Call) -> Answer:
+        """One try. Raises CutError where another may do better, RegistryError where none will."""
+        answer = self._authorized(call)
+        if answer.status in call.expected:
+            return answer
+        with answer:
+            trouble = refused(call.what, answer.status, answer.read(SAID))
+        if answer.status in AGAIN:
+            raise CutError(trouble.message, trouble.hint, retry_after(answer.headers, time.time()))
+        raise trouble
 
     def _authorized(self, call: Call) -> Answer:
         """With the login that is known so far, and with a fresh one where that is refused."""
         answer = self._followed(call)
-        asked = challenge(answer.headers.get("WWW-Authenticate", "")) if answer.status == 401 else None
+        # What another host asks for, where a redirect led, is not for this registry's login.
+        own = answer.status == 401 and self._is_own(answer.url)
+        asked = challenge(answer.headers.get("WWW-Authenticate", "")) if own else None
         if asked is None:
             return answer
         answer.close()
@@ -172,7 +129,7 @@ class Registry:
 
     def _sent(self, call: Call, url: str) -> Answer:
         """One request. The login goes to the registry alone, wherever it sends its clients."""
-        own = _origin(url) == _origin(self.origin)
+        own = self._is_own(url)
         if urlsplit(url).scheme != "https" and self.origin.startswith("https"):
             raise RegistryError(f"{call.what}: the registry sends to an address without TLS", "use another registry")
         login = self._authorization.header(call.scopes) if own else ""
@@ -190,6 +147,9 @@ class Registry:
             )
         return Answer(response, call.what)
 
+    def _is_own(self, url: str) -> bool:
+        return _origin(url) == _origin(self.origin)
+
     def _timeout(self, call: Call) -> tuple[float, float]:
         """(until connected, until it answers), in seconds. While a body is sent the first one holds for each piece."""
         patience = self.patience
@@ -198,9 +158,9 @@ class Registry:
     def _token(self, ask: Ask) -> bytes:
         """What a token server says. Raises RegistryError; CutError where it may do better later."""
         what = f"logging in to {self.host}"
-        own = _origin(ask.url) == _origin(self.origin)
+        session = self._own if self._is_own(ask.url) else self._others
         with _translated(what):
-            response = (self._own if own else self._others).request(
+            response = session.request(
                 "POST" if ask.form else "GET",
                 ask.url,
                 headers=dict(ask.headers),

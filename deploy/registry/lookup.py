@@ -11,16 +11,20 @@ from deploy.errors import RegistryError
 from deploy.registry.client import Registry
 from deploy.registry.manifest import Manifest, chosen, fits, platform_of
 from deploy.registry.name import Name, parse
-from deploy.registry.patience import Patience
+from deploy.registry.patience import BRIEF, Patience
 from deploy.registry.repository import Repository
 
 
 @dataclass(frozen=True)
 class Found:
-    """An image for one platform: its manifest, and its config as the registry has it."""
+    """An image for one platform; `config` as the registry has it.
+
+    `named`: the digest under its name, which is an index's where that stands for several platforms.
+    """
 
     manifest: Manifest
     config: bytes
+    named: str
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def repository(name: Name, patience: Patience | None = None) -> Iterator[Reposit
 def resolve(reference: str) -> str:
     """The digest (sha256:...) that the registry has under [HOST/]NAME[:TAG]. Raises RegistryError, ConfigError."""
     name = parse(reference)
-    with repository(name) as asked:
+    with repository(name, BRIEF) as asked:
         # A GET where there is nothing: its answer says why.
         return asked.digest(name.reference) or asked.manifest(name.reference).digest
 
@@ -41,8 +45,8 @@ def resolve(reference: str) -> str:
 def image(source: Repository, reference: str, platform: str) -> Found:
     """The image for OS/ARCHITECTURE[/VARIANT] under a tag or digest. Raises RegistryError with what there is."""
     what = f"{source}{'@' if ':' in reference else ':'}{reference}"
-    manifest = source.manifest(reference)
-    if manifest.is_index:
+    named = manifest = source.manifest(reference)
+    if named.is_index:
         manifest = source.manifest(chosen(manifest, platform, what).digest)
     if manifest.is_index:
         raise RegistryError(f"{what}: an index within an index", "name the image itself by its digest")
@@ -54,4 +58,4 @@ def image(source: Repository, reference: str, platform: str) -> Found:
     if not fits(found, platform):
         hint = "set image.platform to what the nodes are, and image.base to an image that exists for it"
         raise RegistryError(f"{what}: it is for {found or 'no platform'}, not for {platform}", hint)
-    return Found(manifest, config)
+    return Found(manifest, config, named.digest)

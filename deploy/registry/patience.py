@@ -5,8 +5,10 @@ from __future__ import annotations
 import email.utils
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from deploy.errors import CutError, RegistryError
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be others a little later."""
@@ -27,9 +29,32 @@ class Patience:
     finish: float = 300.0
     sleep: Callable[[float], None] = time.sleep
 
-    def pauses(self) -> Iterator[float]:
-        """The waits one after the other, each up to a quarter longer, so that clients do not come back together."""
-        return (wait * random.uniform(1.0, 1.25) for wait in self.waits)
+
+BRIEF = Patience(waits=(0.5, 1.0))
+"""For a question that somebody waits for."""
+
+
+class Tries:
+    """The tries of one thing, counted."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience, self._done = patience, 0
+
+    def after(self, error: CutError) -> None:
+        """Wait for the next try; raises RegistryError where there is none. Up to a quarter longer than said, so that
+        clients which were sent away together do not come back together.
+        """
+        if self._done == len(self._patience.waits):
+            raise RegistryError(f"{error.message} (tried {self._done + 1} times)", error.hint)
+        if error.wait > self._patience.most:
+            raise RegistryError(f"{error.message}; it asks to be left alone for {error.wait:.0f} s", error.hint)
+        pause = max(error.wait, self._patience.waits[self._done])
+        self._done += 1
+        self._patience.sleep(pause * random.uniform(1.0, 1.25))
+
+    def anew(self) -> None:
+        """It went on: what failed before no longer counts."""
+        self._done = 0
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

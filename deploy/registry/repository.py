@@ -13,13 +13,15 @@ from urllib.parse import urlencode, urljoin
 
 from deploy.errors import CutError, RegistryError
 from deploy.registry import manifest as manifests
-from deploy.registry.blob import PIECE, Blob
-from deploy.registry.client import Answer, Body, Call, Registry
+from deploy.registry.blob import Blob
+from deploy.registry.call import PIECE, Body, Call
+from deploy.registry.client import Answer, Registry
 from deploy.registry.manifest import Descriptor, Manifest, sha256
 from deploy.registry.name import DIGEST
+from deploy.registry.patience import Tries
 
-Opened = Callable[[int], Iterator[bytes]]
-"""Opens content from an offset on; it may be called several times."""
+Opened = Callable[[], Iterator[bytes]]
+"""Opens content; it is called anew for every try."""
 BYTES = {"Content-Type": "application/octet-stream"}
 LARGEST = 4 << 20
 """Bytes of a manifest or a list; registries take no larger ones."""
@@ -84,18 +86,14 @@ class Repository:
         return False
 
     def upload(self, content: Descriptor, opened: Opened) -> None:
-        """Send a blob in one request; where that breaks, the rest of it, if a part was kept. Raises RegistryError."""
-        pauses, url, start = self.registry.patience.pauses(), "", 0
+        """Send a blob in one request, anew where that breaks: registries drop what was cut. Raises RegistryError."""
+        tries = Tries(self.registry.patience)
         while True:
             try:
-                url = url or self._started(content)
-                return self._put(content, url, opened, start)
+                return self._put(content, self._started(content), opened)
             except CutError as error:
-                pause = next(pauses, None)
-                if pause is None:
-                    raise _given_up(error, content) from None
-                self.registry.patience.sleep(pause)
-            url, start = self._kept(url, content) if url else ("", 0)
+                hint = f"{error.hint}; GHCR ends an upload after 10 minutes"
+                tries.after(CutError(f"{error.message} ({content.size / 1e6:.1f} MB)", hint, error.wait))
 
     def put(self, raw: bytes, media_type: str, reference: str) -> str:
         """Send a manifest under a tag or its digest; returns the digest. Raises RegistryError."""
@@ -132,27 +130,15 @@ class Repository:
         with self.registry.ask(call) as answer:
             return self._location(answer)
 
-    def _put(self, content: Descriptor, url: str, opened: Opened, start: int) -> None:
-        """The rest of a blob in one PUT without a Content-Range, which GHCR would take for a piece of 4 MiB at most."""
-        joint = "&" if "?" in url else "?"
-        whole = f"{url}{joint}{urlencode({'digest': content.digest})}"
-        body = Body(content.size - start, lambda: opened(start))
+    def _put(self, content: Descriptor, url: str, opened: Opened) -> None:
+        """A whole blob in one PUT without a Content-Range, which GHCR would take for a piece of 4 MiB at most."""
+        whole = f"{url}{'&' if '?' in url else '?'}{urlencode({'digest': content.digest})}"
+        body = Body(content.size, opened) if content.size else b""
         call = self._upload("PUT", whole, content.digest, (201, 204))
-        with self.registry.ask(replace(call, headers=BYTES, body=body if len(body) else b"", again=False)) as answer:
+        with self.registry.ask(replace(call, headers=BYTES, body=body, again=False)) as answer:
             said = answer.headers.get("Docker-Content-Digest", "")
         if said and said != content.digest:
             raise RegistryError(f"{call.what}: the registry says it got {said}", "push it again")
-
-    def _kept(self, url: str, content: Descriptor) -> tuple[str, int]:
-        """(address, bytes) of an upload that broke, as far as the registry kept it; ("", 0) to begin anew."""
-        try:
-            call = self._upload("GET", url, content.digest, (204,))
-            with self.registry.ask(replace(call, again=False)) as answer:
-                found = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
-                end = int(found[1]) + 1 if found else 0
-                return (self._location(answer), end) if 1 < end <= content.size else ("", 0)
-        except RegistryError:
-            return "", 0
 
     def _pages(self, url: str, kind: str = "") -> Iterator[dict[str, Any]]:
         """Each page of a list; none where the registry has no such list, or something other than that kind there."""
@@ -193,15 +179,14 @@ class Repository:
 
 def of_bytes(content: bytes) -> Opened:
     """Content that is at hand, to be sent."""
-    return lambda start: iter((content[start:],) if start < len(content) else ())
+    return lambda: iter((content,))
 
 
 def of_file(path: Path) -> Opened:
     """A file's content, to be sent."""
 
-    def opened(start: int) -> Iterator[bytes]:
+    def opened() -> Iterator[bytes]:
         with path.open("rb") as file:
-            file.seek(start)
             while piece := file.read(PIECE):
                 yield piece
 
@@ -226,10 +211,3 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RegistryError(f"{what}: the answer is no JSON object", "is this the address of a registry?")
     return found
-
-
-def _given_up(error: CutError, content: Descriptor) -> RegistryError:
-    size = f"{content.size / 1e6:.1f} MB"
-    return RegistryError(
-        f"{error.message} (a blob of {size}), again and again", f"{error.hint}; GHCR ends an upload after 10 minutes"
-    )

@@ -78,14 +78,14 @@ class _Count:
     def __init__(self, opened: Opened) -> None:
         self._opened, self.at, self.ended = opened, 0, threading.Event()
 
-    def opened(self, start: int) -> Iterator[bytes]:
-        self.at = start
-        for piece in self._opened(start):
+    def opened(self) -> Iterator[bytes]:
+        self.at = 0
+        for piece in self._opened():
             if self.ended.is_set():
                 raise _EndedError
             yield piece
             self.at += len(piece)
 
 
-def _read(source: Repository, blob: Descriptor, start: int) -> Iterator[bytes]:
-    return source.blob(blob.digest, blob.size, start).pieces()
+def _read(source: Repository, blob: Descriptor) -> Iterator[bytes]:
+    return source.blob(blob.digest, blob.size).pieces()

@@ -66,10 +66,13 @@ def ranks(lines: Lines) -> tuple[RunningRank, ...]:
 
 
 def _images(lines: Lines, tag: str = "") -> tuple[tuple[str, str], ...]:
-    """(repository, digest) of each image of the recipe, or of those alone that have a tag; one without a digest was
-    built there."""
-    found = dict.fromkeys(tuple(value.split()) for value in lines.get("image", ()))
-    pairs = dict.fromkeys(words[:2] for words in found if not tag or words[2:3] == (tag,))
+    """(repository, digest) of each image of the recipe, or of those alone that have a tag.
+
+    An engine may keep digest and tag of one image under two names; one without any digest was built there.
+    """
+    rows = [[*value.split(), "", "", ""][:4] for value in lines.get("image", ())]
+    tagged = {identity or number for number, (_, _, has, identity) in enumerate(rows) if not tag or has == tag}
+    pairs = dict.fromkeys((row[0], row[1]) for number, row in enumerate(rows) if (row[3] or number) in tagged)
     return tuple((name, digest) for name, digest in pairs if digest.startswith("sha256:"))
 
 

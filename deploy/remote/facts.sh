@@ -7,7 +7,7 @@ echo "cluster $1"
 
 if info=$(docker info --format '{{json .}}' 2>&1); then
   echo "docker $info"
-  docker image ls --digests --filter "label=io.sglang-spark.recipe=$2" --format 'image {{.Repository}} {{.Digest}} {{.Tag}} {{.Size}}'
+  docker image ls --digests --no-trunc --filter "label=io.sglang-spark.recipe=$2" --format 'image {{.Repository}} {{.Digest}} {{.Tag}} {{.ID}} {{.Size}}'
   ids=$(docker ps --all --quiet --no-trunc --filter "label=io.sglang-spark.cluster")
   # shellcheck disable=SC2086
   [ -z "$ids" ] || docker inspect --format 'container {"id":{{json .Id}},"name":{{json .Name}},"labels":{{json .Config.Labels}},"state":{{json .State}}}' $ids

@@ -24,6 +24,8 @@ class Liveness:
     def __init__(self, transport: Any, name: str) -> None:
         self.silent, self.ending = False, ""
         """The node did not answer; why the connection ended, as far as this side knows."""
+        self.asking = threading.Lock()
+        """Whoever asks the node something of the connection's own holds it: paramiko tells two answers not apart."""
         self._transport, self._heard, self._over = transport, 0, threading.Event()
         transport.logger = self
         self._listen(transport.packetizer)
@@ -51,7 +53,8 @@ class Liveness:
     def _ask(self) -> None:
         try:
             while not self._over.wait(ASK_EVERY) and self._transport.active:
-                self._transport.global_request("keepalive@openssh.com", wait=True)
+                with self.asking:
+                    self._transport.global_request("keepalive@openssh.com", wait=True)
         except Exception:  # whatever paramiko raises here, the connection is over, and its commands say so
             return
 

@@ -6,6 +6,8 @@ import io
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ from deploy.remote.liveness import BROKE, Liveness
 
 # What fails is told by Results and errors; paramiko's own lines would break into the view.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+LOOPBACK = "127.0.0.1"
+LENT_SILENCE = 600.0
+"""Seconds that a stream from a node may take nothing and say nothing."""
 
 
 class Session:
@@ -104,6 +111,38 @@ class Session:
             raise ConnectionError(str(error)) from None
         channel.settimeout(timeout)
         return Tunnel(channel)
+
+    @contextmanager
+    def lent(self, port: int, serve: Callable[[Tunnel], None]) -> Iterator[None]:
+        """Give streams that come to `port` of the node's loopback to `serve`, each in a thread, at most one port at a
+        time; they end with the context. Raises RemoteError where the node refuses."""
+        transport, liveness, streams = self._transport, self._liveness, list[paramiko.Channel]()
+
+        def took(channel: paramiko.Channel, *_: object) -> None:
+            streams.append(channel)
+            threading.Thread(target=_served, args=(channel, serve), name=f"{self.node.host} lent", daemon=True).start()
+
+        with liveness.asking if liveness else nullcontext():
+            try:
+                transport.request_port_forward(LOOPBACK, port, took)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                hint = "its sshd must allow remote forwarding (AllowTcpForwarding), and the port must be free"
+                raise RemoteError(f"port {port} cannot be forwarded to this machine: {_text(error)}", hint) from None
+        try:
+            yield
+        finally:
+            with liveness.asking if liveness else nullcontext(), suppress(paramiko.SSHException, OSError, EOFError):
+                transport.cancel_port_forward(LOOPBACK, port)
+            for channel in streams:
+                channel.close()
+
+
+def _served(channel: paramiko.Channel, serve: Callable[[Tunnel], None]) -> None:
+    channel.settimeout(LENT_SILENCE)
+    try:
+        serve(Tunnel(channel))
+    finally:
+        channel.close()
 
 
 class Tunnel:

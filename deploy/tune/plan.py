@@ -36,11 +36,11 @@ _REPLACE = f'{_REMOVE}shift 2\nexec 8>&-\nexec "$@"\n'
 
 @dataclass(frozen=True)
 class Launch:
-    """What all containers of a run have in common. `image` is REPOSITORY@sha256:…, `token` a secret of this run that
+    """What all containers of a run have in common. `images` is NAME@sha256:… by rank, `token` a secret of this run that
     lets nobody else give Ray orders."""
 
     cluster: Cluster
-    image: str
+    images: Mapping[int, str]
     problem: Problem
     token: str = field(repr=False)
 
@@ -73,7 +73,7 @@ class Launch:
         options += [word for name, value in self._environment().items() for word in ("--env", f"{name}={value}")]
         if self.problem.recorded:
             options += ["--volume", f"{self.problem.recorded}:{self.problem.recorded}:ro"]
-        docker = ("docker", "run", *options, self.image, "-m", "deploy.tune.node", role, *argv)
+        docker = ("docker", "run", *options, self.images[rank], "-m", "deploy.tune.node", role, *argv)
         script = ("sh", "-c", _REPLACE, "sh", TUNE, self.cluster.name)
         return Command((*script, *docker), stdin=told, secret=bool(told), held=True, loose=True, timeout=timeout)
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from deploy.cluster.load import Document
 from deploy.cluster.spec import Cluster
 from deploy.command import Result
 from deploy.errors import DeployError, LockedError, NotReadyError
-from deploy.event import Event, Note, Progress
+from deploy.event import Event, Note
 from deploy.launch import plan
-from deploy.launch.finding import shared
 from deploy.launch.gang import verdict
 from deploy.launch.node import NodeFacts, assumed_spark
-from deploy.launch.plan import Plan, Step
+from deploy.launch.plan import BRINGING, START, Plan
 from deploy.launch.pulse import Pulse, Silent
-from deploy.launch.selftest import judge
 from deploy.launch.takedown import halt, takedown
 from deploy.remote import pulse, survey
 from deploy.remote.execute import Fleet
@@ -27,9 +25,12 @@ from deploy.remote.lock import Lock, lock
 from deploy.workflow.asked import ROOT, Wanted, api_key, checked, secrets, wanted_image
 from deploy.workflow.lookout import Lookout
 from deploy.workflow.ready import wait_until_ready
+from deploy.workflow.steps import brought, carry_out
 from deploy.workflow.undo import told, undo
 
-START = "start"
+if TYPE_CHECKING:
+    from deploy.workflow.deliver import Delivery
+
 UNDER_WAY = 3.0
 """Seconds for commands to reach their node before they are undone there, where they are then waited for."""
 SELF_TEST_ENDS = 30.0
@@ -41,12 +42,13 @@ class Options:
     """`timeout`: seconds until every rank must be ready. `holder`: who takes the lock, for the next one to read.
 
     `after`: ranks whose ended containers must still be there, since nobody meant them to go. `key` is the API's, and
-    set by `up` itself.
+    set by `up` itself. `direct`: no node pulls the image from a registry.
     """
 
     timeout: float = 1800.0
     holder: str = ""
     after: tuple[int, ...] = ()
+    direct: bool = False
     key: str = field(default="", repr=False)
 
 
@@ -64,14 +66,16 @@ def up(document: Document, environ: Mapping[str, str], options: Options) -> Iter
                 yield Note(f"allowed by image.allow: {what}", "warning")
             seen = yield from _admitted(fleet, cluster, held.results)
             _still_wanted(fleet, seen, options.after)
-            todo = plan.up(cluster, pinned(cluster, wanted, seen), seen, hidden)
+            image = pinned(cluster, wanted, seen)
+            delivery = _delivery(fleet, cluster, image, seen, direct=options.direct)
+            todo = plan.up(cluster, image, seen, hidden, delivery.brought if delivery else None)
             yield Note(f"{cluster.name}: {todo.why or 'the ranks run as asked: nothing to change'}")
             lookout.held = held
             keyed = replace(options, key=api_key(document, environ))
-            yield from _launch(lookout, held, todo, keyed)
+            yield from _launch(lookout, held, todo, keyed, delivery)
 
 
-def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False) -> Plan:
+def planned(document: Document, environ: Mapping[str, str], *, offline: bool = False, direct: bool = False) -> Plan:
     """The plan alone. Online it reads facts and changes nothing; offline it assumes stock DGX Sparks."""
     cluster, hidden = checked(document), secrets(document, environ)
     _gated(cluster)
@@ -84,7 +88,18 @@ def planned(document: Document, environ: Mapping[str, str], *, offline: bool = F
         fleet.connect()
         wanted = wanted_image(cluster.image)
         seen, _ = admitted(fleet, cluster, fleet.each(survey.commands(cluster, wanted.recipe)))
-        return plan.up(cluster, pinned(cluster, wanted, seen), seen, hidden)
+        image = pinned(cluster, wanted, seen)
+        delivery = _delivery(fleet, cluster, image, seen, direct=direct)
+        return plan.up(cluster, image, seen, hidden, delivery.brought if delivery else None)
+
+
+def _delivery(fleet: Fleet, cluster: Cluster, image: str, seen: list[NodeFacts], *, direct: bool) -> Delivery | None:
+    """How the image comes to the nodes; None where all have it: then no registry's protocol is imported."""
+    if not plan.lacking(image, seen):
+        return None
+    from deploy.workflow import deliver
+
+    return deliver.planned(fleet, cluster, image, seen, direct=direct)
 
 
 def _gated(cluster: Cluster) -> tuple[str, ...]:
@@ -124,10 +139,10 @@ def _resolved(reference: str) -> str:
     return resolve(reference)
 
 
-def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Iterator[Event]:
+def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options, delivery: Delivery | None) -> Iterator[Event]:
     """Carry the plan out and wait. What this run began does not outlive its failure or interruption."""
     try:
-        yield from _carried_out(lookout, held, todo, options)
+        yield from _carried_out(lookout, held, todo, options, delivery)
     except NotReadyError as error:
         if not lookout.begun:
             raise
@@ -144,11 +159,16 @@ def _launch(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Itera
     yield Note(f"{lookout.cluster.name} serves at {todo.url}/v1", "done")
 
 
-def _carried_out(lookout: Lookout, held: Lock, todo: Plan, options: Options) -> Iterator[Event]:
+def _carried_out(
+    lookout: Lookout, held: Lock, todo: Plan, options: Options, delivery: Delivery | None
+) -> Iterator[Event]:
+    # What it was planned with is open no longer than it is needed.
+    yield from brought(lookout, held, todo, delivery)
     for step in todo.steps:
-        held.check()
-        lookout.begun = lookout.begun or step.title in ("prepare", START)
-        yield from _step(lookout, step)
+        if step.title not in BRINGING:
+            held.check()
+            lookout.begun = lookout.begun or step.title in ("prepare", START)
+            yield from carry_out(lookout, step)
     yield from wait_until_ready(lookout, todo, options.timeout)
     yield from lookout.beside(_put_to_the_test(lookout.fleet, lookout.cluster, options.key))
 
@@ -197,45 +217,3 @@ def _put_to_the_test(fleet: Fleet, cluster: Cluster, key: str) -> Iterator[Event
     from deploy.workflow.probe import prove
 
     return prove(fleet, cluster, key)
-
-
-def _step(lookout: Lookout, step: Step) -> Iterator[Event]:
-    fleet, meter = lookout.fleet, PullMeter()
-    yield Note(f"{step.title}: {', '.join(fleet.nodes[rank].host for rank in step.commands)}")
-    running = fleet.begin(step.commands, meter.hear if step.title == "pull" else None)
-    going = True
-    while going:
-        going = bool(wait(running.values(), timeout=0.2).not_done)
-        for rank, (done, layers) in sorted(meter.layers.items()):
-            yield Progress(f"pull on {fleet.nodes[rank].host}", done, layers, "layers")
-        if step.title == START:
-            lookout.expect(rank for rank, one in running.items() if one.done() and one.result().ok)
-        yield from lookout.turn()
-    if step.title == plan.SELF_TEST:
-        yield from _proven(fleet, {rank: future.result() for rank, future in running.items()})
-    fleet.finish(running)
-
-
-def _proven(fleet: Fleet, results: Mapping[int, Result]) -> Iterator[Event]:
-    """What the self-tests said. Raises one RemoteError with every node whose image failed, and what it failed."""
-    proofs = {rank: judge(result) for rank, result in results.items()}
-    failed = {rank: f"self-test: {proof.problem}" for rank, proof in proofs.items() if proof.problem}
-    if failed:
-        raise fleet.error(failed, "; ".join(dict.fromkeys(proofs[rank].hint for rank in failed)))
-    for summary, ranks in shared({rank: (proof.summary,) for rank, proof in proofs.items()}):
-        yield Note(f"self-test on {', '.join(fleet.nodes[rank].host for rank in ranks)}: {summary}")
-    for what, _ in shared({rank: proof.allowed for rank, proof in proofs.items()}):
-        yield Note(f"self-test: allowed on request: {what}", "warning")
-
-
-class PullMeter:
-    """Counts the layers in the lines of `docker pull`: how many there are, how many are in place."""
-
-    def __init__(self) -> None:
-        self.layers: dict[int, tuple[int, int]] = {}
-
-    def hear(self, rank: int, line: str) -> None:
-        done, total = self.layers.get(rank, (0, 0))
-        total += line.endswith((": Pulling fs layer", ": Already exists"))
-        done += line.endswith((": Pull complete", ": Already exists"))
-        self.layers[rank] = (done, total)

@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ class Fault:
     """What goes wrong with the next `times` requests that fit. One kind each:
 
     `status` with `headers` in place of an answer; the connection cut after `sent` bytes of the answer's body, or after
-    `taken` of the request's; one byte of the body `changed`; `delay` seconds before anything.
+    `taken` of the request's, after a `stall` of so many seconds; one byte of the body `changed`; `delay` seconds before
+    anything.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Fault:
     taken: int = -1
     changed: bool = False
     delay: float = 0.0
+    stall: float = 0.0
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Proxy:
     backend: str
     login: str
     tokens: float = 0.0
+    scheme: str = "http"
     host: str = ""
     faults: list[Fault] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
@@ -94,11 +98,13 @@ class Proxy:
 
 
 @contextmanager
-def proxy(backend: str, login: str, tokens: float = 0.0) -> Iterator[Proxy]:
+def proxy(backend: str, login: str, tokens: float = 0.0, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """A proxy on loopback before the registry at HOST:PORT."""
-    made = Proxy(backend, login, tokens)
+    made = Proxy(backend, login, tokens, "https" if tls else "http")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Ours", (_Handler,), {"proxy": made}))
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     made.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -128,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/token":
             self._token(query)
         elif self.proxy.tokens and not self.proxy.admits(self.headers.get("Authorization", ""), self._wanted(query)):
-            challenge = f'Bearer realm="http://{self.proxy.host}/token",service="tests"'
+            challenge = f'Bearer realm="{self.proxy.scheme}://{self.proxy.host}/token",service="tests"'
             self._answer(401, {"WWW-Authenticate": challenge})
         else:
             self._forward(fault)
@@ -178,6 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() not in own:
                 backend.putheader(name, value)
         backend.putheader("Host", self.proxy.host)
+        backend.putheader("X-Forwarded-Proto", self.proxy.scheme)
         if self.proxy.tokens:
             backend.putheader("Authorization", "Basic " + base64.b64encode(self.proxy.login.encode()).decode())
         elif self.headers.get("Authorization"):
@@ -207,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if self.command == "HEAD":
-            return
+            return None
         left = fault.sent
         while piece := answer.read(PIECE if left < 0 else min(PIECE, left)):
             if fault.changed:
@@ -216,13 +223,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.proxy.given += len(piece)
             left -= len(piece) if left > 0 else 0
             if left == 0:
+                time.sleep(fault.stall)
                 return self._cut()
         return None
 
     def _cut(self) -> None:
-        """As a line that breaks: no farewell."""
+        """The end of the connection, in the middle of what is being said."""
         self.close_connection = True
         with suppress(OSError):
             self.wfile.flush()
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -22,8 +22,9 @@ from deploy import store
 from deploy.cluster.spec import Image
 from deploy.errors import BuildError
 from deploy.event import Event, Note
-from deploy.image import append
+from deploy.image import append, buildx
 from deploy.image.base import lock as locks
+from deploy.image.base import reading
 from deploy.image.dockerfile import TREE
 from deploy.image.order import Order, order
 from deploy.registry.client import Registry
@@ -214,6 +215,19 @@ def test_with_a_lock_nothing_of_the_base_is_read(world: World, base: str, root: 
     assert not (store.cache() / "bases").exists()
 
 
+def test_a_large_layer_is_left_as_soon_as_all_is_found_and_that_is_said(
+    world: World, base: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SMALL", 0)
+    wanted = ordered(world, root, base)
+    said, digest = appended(wanted)
+    assert "3 of the base's 3 layers were not read to their end; `build --lock` reads all" in said
+    cache = small_base.CACHED.replace("__pycache__/", "__pycache__/.wh.")
+    assert cache not in top(world, wanted, digest)
+    run(append.lock(wanted, tmp_path / locks.NAME))
+    assert cache in top(world, wanted, appended(wanted, tmp_path / locks.NAME, again=True)[1])
+
+
 def test_a_base_that_changed_under_its_name_is_refused(world: World, root: Path, tmp_path: Path) -> None:
     base, lock = world.push(world.made), tmp_path / locks.NAME
     run(append.lock(ordered(world, root, base), lock))
@@ -252,6 +266,15 @@ def test_a_base_without_sglang_or_without_nccl_is_refused(world: World, root: Pa
     base = world.push(world.made[1:])
     with pytest.raises(BuildError, match="no package nvidia-nccl-cu13 that could be replaced"):
         appended(ordered(world, root, base, nccl="2.30.7"))
+
+
+def test_a_buildx_that_is_not_here_is_said(
+    world: World, base: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(BuildError, match="`docker buildx` is not here") as caught:
+        run(buildx.build(ordered(world, root, base)))
+    assert "--engine append" in caught.value.hint
 
 
 def test_the_command_appends_where_it_pushes(world: World, base: str, root: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def commands(case: Case) -> dict[int, Command]:
     """The command of each node; `docker run` stays in front, and the container goes with its end."""
     repository = case.cluster.image.repository
     digest = min(set.intersection(*(node.facts.digests(repository) for node in case.nodes.values())))
-    return {rank: _command(case, rank, f"{repository}@{digest}") for rank in case.nodes}
+    return {rank: _command(case, rank, node.facts.reference(repository, digest)) for rank, node in case.nodes.items()}
 
 
 def _command(case: Case, rank: int, image: str) -> Command:

@@ -12,7 +12,7 @@ from deploy.cluster.load import Document
 from deploy.command import Command, Result
 from deploy.container import pull
 from deploy.errors import BuildError, TuneError
-from deploy.event import Event, Note, Progress
+from deploy.event import Event, Note
 from deploy.kernels.gpu import arch
 from deploy.launch.node import NodeFacts
 from deploy.launch.plan import PULL_TIMEOUT
@@ -27,9 +27,10 @@ from deploy.tune.problem import Problem
 from deploy.tune.task import Work
 from deploy.tune.trial import Timing, Trial
 from deploy.workflow.asked import checked, wanted_image
+from deploy.workflow.steps import PullMeter
 from deploy.workflow.tuning.shift import Shift
 from deploy.workflow.undo import undo
-from deploy.workflow.up import PullMeter, pinned
+from deploy.workflow.up import pinned
 
 NOT_BUILT = "make it first: `build --with-tune --push`"
 
@@ -55,7 +56,9 @@ class Nodes:
         except BuildError as error:
             raise BuildError(error.message, NOT_BUILT) from None
         yield from self._pulled(image, seen)
-        self._launch = Launch(cluster, image, self._problem, secrets.token_hex(32))
+        repository, _, digest = image.partition("@")
+        references = {rank: node.reference(repository, digest) for rank, node in enumerate(seen)}
+        self._launch = Launch(cluster, references, self._problem, secrets.token_hex(32))
         found = yield from self._asked()
         self._arch = arch(found[0]["capability"])
         self._gpus = {rank: int(facts.get("gpus", 1)) for rank, facts in found.items()}
@@ -84,8 +87,7 @@ class Nodes:
         running = self._fleet.begin(todo, meter.hear)
         while wait(running.values(), timeout=0.2).not_done:
             self._held.check()
-            for rank, (done, layers) in sorted(meter.layers.items()):
-                yield Progress(f"pull on {self._fleet.nodes[rank].host}", done, layers, "layers")
+            yield from meter.told(self._fleet)
         self._fleet.finish(running)
 
     def _asked(self) -> Generator[Event, None, dict[int, dict[str, Any]]]:

@@ -23,23 +23,32 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def wanted(session_lab: Lab, root: Path) -> Order:
-    """The lab's image with tuning."""
-    return order(load(session_lab.file).cluster.image.with_tune, root)
+def file(session_lab: Lab) -> str:
+    """A cluster.yaml with a repository of its own: the lab's has the image already, made by another engine."""
+    repository = load(session_lab.file).cluster.image.repository
+    return session_lab.cluster(2, image={"repository": f"{repository}-by-docker"})
 
 
 @pytest.fixture
-def built(wanted: Order, session_lab: Lab) -> str:
+def wanted(file: str, root: Path) -> Order:
+    """The lab's image with tuning."""
+    return order(load(file).cluster.image.with_tune, root)
+
+
+@pytest.fixture
+def built(wanted: Order, session_lab: Lab, file: str) -> str:
     """Its reference; it is built once for all tests, from wheels that pip fetched once for all runs."""
-    done = session_lab.run("build", "--with-tune", "--nodes", session_lab.file)
+    done = session_lab.run("build", "--with-tune", "--nodes", file)
     if "pip could not download" in done.stderr:
         pytest.skip(done.stderr)
     assert done.stdout == f"{wanted.reference}\n", done.stderr
     return wanted.reference
 
 
-def test_ray_and_the_tuner_lie_on_top_of_the_image_without_them(built: str, wanted: Order, session_lab: Lab) -> None:
-    plain = session_lab.good("build", "--nodes", session_lab.file).stdout.strip()
+def test_ray_and_the_tuner_lie_on_top_of_the_image_without_them(
+    built: str, wanted: Order, session_lab: Lab, file: str
+) -> None:
+    plain = session_lab.good("build", "--nodes", file).stdout.strip()
     below = layers(plain)
     assert layers(built)[: len(below)] == below
     code = f"import ray, {', '.join(TUNING_STARTED)}; print(ray.__version__, ray.__file__)"
@@ -47,7 +56,7 @@ def test_ray_and_the_tuner_lie_on_top_of_the_image_without_them(built: str, want
     assert done.stdout == f"{wanted.image.ray} {TUNING}/ray/__init__.py\n", done.stderr
     for reference in (plain, built):
         assert "No module named 'ray'" in inside(reference, "import ray").stderr, "not where SGLang runs"
-    again = session_lab.good("build", "--with-tune", "--nodes", session_lab.file)
+    again = session_lab.good("build", "--with-tune", "--nodes", file)
     assert f"{built} is here already: nothing to build" in again.stderr
 
 

@@ -125,3 +125,17 @@ def test_an_operation_that_ends_by_itself_is_shown_to_its_end() -> None:
     view: View = kept
     follow(iter(EVENTS), view)
     assert kept.seen == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Progress("copying", 3_000_000, 9_000_000, rate=2e6), "copying: 3.0 of 9.0 MB, 2.0 MB/s, 0:03 left"),
+        (Progress("copying", 1_000_000, 10_000_000_000, rate=1e7), "copying: 1.0 of 10000.0 MB, 10.0 MB/s, 16:40 left"),
+        (Progress("copying", 9_000_000, 9_000_000, rate=2e6), "copying: 9.0 of 9.0 MB, 2.0 MB/s"),
+        (Progress("copying", 9_000_000, rate=2e6), "copying: 9.0 MB, 2.0 MB/s"),
+        (Progress("copying", 0, 9_000_000, rate=0.0), "copying: 0.0 of 9.0 MB"),
+    ],
+)
+def test_where_a_rate_is_known_the_time_left_is_said(event: Progress, line: str) -> None:
+    assert plain(event) == line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from deploy.launch.node import Rdma, RunningRank
+from deploy.launch.node import Rdma, RunningRank, lent_name
 from deploy.remote.facts import command, read
 from tests.unit.launch.samples import spark
 
@@ -66,12 +66,37 @@ def test_images_of_the_recipe_are_known_by_digest() -> None:
 
 def test_an_image_has_proven_itself_under_the_tag_that_says_so() -> None:
     listed = (
-        "image a/b sha256:11 <none> 34.5GB\nimage a/b sha256:22 self-tested 34.5GB\nimage a/b sha256:22 0.5.4-abc\n"
-        "image c/d sha256:33 not-self-tested\nimage a/b <none> self-tested"
+        "image a/b sha256:11 <none> sha256:aa 34.5GB\nimage a/b sha256:22 self-tested sha256:bb 34.5GB\n"
+        "image a/b sha256:22 0.5.4-abc sha256:bb 34.5GB\nimage c/d sha256:33 not-self-tested sha256:cc 34.5GB\n"
+        "image a/b <none> self-tested sha256:dd 34.5GB"
     )
     assert read(listed).images == (("a/b", "sha256:11"), ("a/b", "sha256:22"), ("c/d", "sha256:33"))
     assert read(listed).self_tested("docker.io/a/b") == {"sha256:22"}
     assert read(listed).self_tested("c/d") == set()
+
+
+LENT = (
+    "image h:5000/a/b self-tested-not <none> sha256:bb 1GB\nimage h:5000/a/b <none> self-tested sha256:aa 1GB\n"
+    "image 127.0.0.1:27100/h_5000/a/b sha256:11 <none> sha256:aa 1GB\n"
+    "image 127.0.0.1:27101/x_5000/a/b sha256:44 <none> sha256:ee 1GB"
+)
+
+
+def test_an_image_that_came_over_ssh_is_its_repository_s_with_its_proof() -> None:
+    node = read(LENT)
+    assert node.digests("h:5000/a/b") == node.self_tested("h:5000/a/b") == {"sha256:11"}
+    assert node.digests("x:5000/a/b") == {"sha256:44"}
+    assert node.self_tested("x:5000/a/b") == set()
+    assert node.digests("a/b") == set()
+
+
+def test_a_node_runs_an_image_by_a_name_that_its_engine_resolves() -> None:
+    node = read(LENT)
+    assert node.reference("h:5000/a/b", "sha256:11") == "127.0.0.1:27100/h_5000/a/b@sha256:11"
+    pulled = read(LENT + "\nimage h:5000/a/b sha256:11 <none> sha256:aa 1GB")
+    assert pulled.reference("h:5000/a/b", "sha256:11") == "h:5000/a/b@sha256:11"
+    assert node.reference("docker.io/a/b", "sha256:77") == "docker.io/a/b@sha256:77"
+    assert lent_name("h:5000/a/b", 27100) == "127.0.0.1:27100/h_5000/a/b"
 
 
 def test_a_dead_rank_is_read_with_its_end() -> None:

@@ -27,7 +27,7 @@ def four() -> Cluster:
 
 
 def launch(**problem: object) -> Launch:
-    return Launch(four(), IMAGE, replace(PROBLEM, **problem), TOKEN)  # type: ignore[arg-type]
+    return Launch(four(), dict.fromkeys(range(4), IMAGE), replace(PROBLEM, **problem), TOKEN)  # type: ignore[arg-type]
 
 
 def commands() -> dict[str, Command]:
