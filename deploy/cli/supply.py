@@ -105,8 +105,8 @@ def _text(found: Verdict) -> str:
     lines = []
     for one in sorted(found.checks, key=lambda check: ORDER.index(check.outcome)):
         needed = f"; needed: {one.needed}" if one.needed else ""
-        lines.append(f"{one.outcome.replace('_', ' '):11}  {one.id:18} {one.seen}{needed}")
-        lines += [f"{'':11}  {'':18} -> {one.hint}"] if one.hint else []
+        lines.append(f"{one.outcome.replace('_', ' '):11}  {one.id:24} {one.seen}{needed}")
+        lines += [f"{'':11}  {'':24} -> {one.hint}"] if one.hint else []
     counts = (f"{sum(one.outcome == kind for one in found.checks)} {kind.replace('_', ' ')}" for kind in ORDER)
     return "\n".join([*lines, f"{found.reference}: {', '.join(counts)}"])
 

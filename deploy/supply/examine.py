@@ -44,7 +44,8 @@ def own_layers(problems: Mapping[int, str], sizes: Mapping[int, int]) -> Check:
     """The layers over the base by their place, each read to its end; `sizes` in bytes, `problems` with those read."""
     if problems:
         return Check("layers.own", FAILED, shown(problems.values()), "every checksum right", UNTRUE)
-    seen = f"{len(sizes)} layers over the base, {sum(sizes.values()) / 1e6:.2f} MB read: every checksum is right"
+    count = f"{len(sizes)} layer{'s' if len(sizes) != 1 else ''} over the base"
+    seen = f"{count}, {sum(sizes.values()) / 1e6:.2f} MB read: every checksum is right"
     return Check("layers.own", PASSED, seen)
 
 
@@ -76,7 +77,7 @@ def signatures(found: Sequence[Kept], digest: str, key: Key | None, bundles: int
     """The signatures that cosign keeps by tag; `bundles` are those of its newer kind, which are not read here."""
     other = f"; {bundles} bundles of cosign's newer kind are for `cosign verify`" if bundles else ""
     if key is None:
-        what = f"no key was given; {len(found)} signatures are there{other}"
+        what = f"no key was given; signatures that are there: {len(found)}{other}"
         return Check("signature", NOT_CHECKED, what, hint="name the public key with --key, or an --identity")
     verdicts = [_verdict(one, digest, key) for one in found]
     if "" in verdicts:
@@ -155,9 +156,8 @@ def recipe(said: Mapping[str, str], wanted: Sequence[str]) -> Check:
     if wrong:
         hint = "check out the revision that it was built from (label org.opencontainers.image.revision), or build anew"
         return Check("recipe", FAILED, shown(wrong), f"the recipe of this checkout: {' or '.join(wanted)}", hint)
-    return Check(
-        "recipe", PASSED, f"{' and '.join(said)} name the recipe of this checkout, {next(iter(said.values()))[:12]}"
-    )
+    where, what = " and ".join(said), next(iter(said.values()))
+    return Check("recipe", PASSED, f"{what[:12]}, which this checkout makes, by {where}")
 
 
 def files(found: Mapping[str, File], top: Collection[str], wanted: Expected) -> Check:

@@ -62,7 +62,7 @@ def test_any_other_signature_fails(found: list[Kept], seen: str) -> None:
 def test_without_a_key_no_signature_is_checked() -> None:
     check = examine.signatures([Kept(PAYLOAD, KEY.sign(PAYLOAD))], DIGEST, None, 2)
     assert check.outcome == NOT_CHECKED
-    assert "1 signatures are there; 2 bundles" in check.seen
+    assert "signatures that are there: 1; 2 bundles" in check.seen
 
 
 def attested(kind: str, digest: str = DIGEST) -> bytes:
