@@ -34,26 +34,27 @@ def image() -> None:
 @image.command()
 @click.argument("reference", required=False)
 @click.option("--nodes", "path", metavar="FILE", help="Verify against this cluster.yaml, and ask its nodes.")
+@click.option("--against", metavar="FILE", help="Verify against this cluster.yaml; ask no node.")
 @click.option("--key", metavar="FILE", help="The public key that must have signed it.")
 @click.option("--identity", metavar="WHO", help="Who must have signed it without a key, as its certificate says.")
 @click.option("--issuer", metavar="URL", help="Who vouches for that identity.")
 @click.option("--self-test", "run_here", is_flag=True, help="Run its self-test in the Docker Engine here.")
 @options.as_json
 def verify(  # noqa: PLR0913
-    reference: str | None, path: str | None, key: str | None, identity: str | None, issuer: str | None, run_here: bool,
-    as_json: bool,
+    reference: str | None, path: str | None, against: str | None, key: str | None, identity: str | None,
+    issuer: str | None, run_here: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Hold an image against its checksums, its signature, this checkout and its self-test.
 
-    REFERENCE defaults to the image that --nodes asks for; without --nodes it is held to ./cluster.yaml, where there is
-    one. What was not checked is said, and never passed. Exit code 3 where a check failed.
+    REFERENCE defaults to the image that --nodes or --against asks for; without them it is held to ./cluster.yaml, where
+    there is one. What was not checked is said, and never passed. Exit code 3 where a check failed.
     """
     from deploy.errors import BuildError
     from deploy.workflow.verify import verify as examine
 
-    asked = _asked(reference, path, _key(key), _identity(identity, issuer))
+    asked = _asked(reference, path or against, _key(key), _identity(identity, issuer))
     with view(quiet=as_json) as shown:
-        found = result(examine(replace(asked, run_here=run_here)), shown)
+        found = result(examine(replace(asked, run_here=run_here, ask_nodes=bool(path))), shown)
     click.echo(_as_json(found) if as_json else _text(found))
     raise SystemExit(BuildError.exit_code if _failed(found) else 0)
 
@@ -68,11 +69,11 @@ def _asked(reference: str | None, path: str | None, key: PublicKey | None, ident
     if key and identity:
         raise ConfigError("--key and --identity are two ways to sign", "name one of them")
     if not (reference or path):
-        raise ConfigError("which image?", "name a reference, or with --nodes a cluster.yaml")
+        raise ConfigError("which image?", "name a reference, or a cluster.yaml with --nodes or --against")
     file = path or ("cluster.yaml" if Path("cluster.yaml").is_file() else "")
     cluster = load(file).cluster if file else None
     named = reference or (wanted_image(cluster.image).reference if cluster else "")
-    return Asked(named, cluster.image if cluster else None, key, identity, cluster if path else None)
+    return Asked(named, cluster, key, identity)
 
 
 def _key(path: str | None) -> PublicKey | None:

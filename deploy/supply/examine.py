@@ -173,7 +173,9 @@ def files(found: Mapping[str, File], top: Collection[str], wanted: Expected) -> 
     if wrong:
         return Check("files", FAILED, shown(wrong), "the files of this checkout", UNTRUE)
     patched = [path for path in found if wanted.patched.get(path)]
+    others = len([path for path in found if path not in wanted.files and path not in wanted.patched])
     known = f", {len(patched)} files of SGLang are as its patches make them" if patched else ""
+    known += f"; {others} others over the base are held to their layers' checksums alone" if others else ""
     return Check("files", PASSED, f"{len(wanted.files)} tables, patches and modules are those of this checkout{known}")
 
 

@@ -57,15 +57,20 @@ def _sent(repository: Repository, content: Descriptor, raw: bytes) -> None:
 
 
 def _listed(repository: Repository, digest: str, entry: dict[str, Any]) -> None:
-    """Where the registry keeps no list of referrers, the clients do, under a tag. Raises RegistryError."""
-    found = repository.referrers(digest)
-    if any(one.get("digest") == entry["digest"] for one in found):
+    """Where the registry keeps no list of referrers, its clients do, under a tag. Raises RegistryError."""
+    if any(one.get("digest") == entry["digest"] for one in repository.referrers(digest)):
         return
-    index = compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*found, entry]})
-    repository.put(index, OCI_INDEX, digest.replace(":", "-"))
-    if entry not in repository.referrers(digest):
+    tag = digest.replace(":", "-")
+    old = _index(repository, tag)
+    index = compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*old, entry]})
+    repository.put(index, OCI_INDEX, tag)
+    if entry not in _index(repository, tag):
         what = f"{repository}@{digest}: {entry['digest']} was attached, and is not in the list"
         raise RegistryError(what, "somebody else attached at the same time: do it again")
+
+
+def _index(repository: Repository, tag: str) -> list[dict[str, Any]]:
+    return list(repository.manifest(tag).content.get("manifests") or []) if repository.digest(tag) else []
 
 
 def attached(repository: Repository, digest: str, *artifact_types: str) -> Iterator[Said]:

@@ -31,17 +31,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is verified, and against what: the image that this checkout makes, a key or an identity, nodes.
+    """What is verified, and against what: the image that this checkout makes for a cluster, a key or an identity.
 
-    `run_here`: whether the self-test is run by this machine's Docker Engine.
+    `run_here`: the self-test is run by this machine's Docker Engine; `ask_nodes`: the cluster's nodes tell of theirs.
     """
 
     reference: str
-    image: Image | None = None
+    cluster: Cluster | None = None
     key: PublicKey | None = None
     identity: Identity | None = None
-    nodes: Cluster | None = None
     run_here: bool = False
+    ask_nodes: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def verify(asked: Asked) -> Generator[Event, None, Verdict]:
         yield Note(f"verifying {exact}")
         seen = f"{image.manifest.digest}: the checksums of manifest and config are right"
         checks = [Check("digest", PASSED, seen)]
-        checks += yield from _content(image, asked.image)
+        checks += yield from _content(image, asked.cluster.image if asked.cluster else None)
         checks += _signatures(image, exact, asked)
     checks += yield from _proofs(exact, image, asked)
     return Verdict(exact, tuple(checks))
@@ -107,7 +107,7 @@ def _look(image: Pushed, at: int, looked: Looked) -> None:
 def _checkout(image: Pushed, wanted: Image | None, looked: Looked | None) -> Iterator[Check]:
     """The recipe and the files against this checkout; `looked` is None where the layers could not be told apart."""
     if wanted is None:
-        why, hint = "no cluster.yaml was named", "name it with --nodes"
+        why, hint = "no cluster.yaml was named", "name it with --against or --nodes"
         yield from (Check(what, NOT_CHECKED, why, hint=hint) for what in ("recipe", "files"))
         return
     label = image.labels.get(RECIPE_LABEL, "")
@@ -156,8 +156,8 @@ def _proofs(exact: str, image: Pushed, asked: Asked) -> Generator[Event, None, S
     if asked.run_here:
         yield Note("running the image's self-test here")
         checks.append(examine.self_test(run(self_test_alone(exact))))
-    if asked.nodes:
-        checks += _nodes(asked.nodes, exact, image.labels.get(RECIPE_LABEL, "none"))
+    if asked.cluster and asked.ask_nodes:
+        checks += _nodes(asked.cluster, exact, image.labels.get(RECIPE_LABEL, "none"))
     if not checks:
         hint = "--nodes FILE asks the nodes for their proofs, --self-test runs it in the Docker Engine here"
         checks.append(Check("self-test", NOT_CHECKED, "it was not run, and no node was asked", hint=hint))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.spec import Image
+from deploy.cluster.spec import Cluster, Image, Node
 from deploy.image import append, patched
 from deploy.image.dockerfile import TREE
 from deploy.image.layer import file, write
@@ -58,6 +58,11 @@ class World:
     def seal(self) -> Seal:
         return seal(str(self.folder / "mine.pem"), {"MINE": WORD}, variable="MINE")
 
+    @staticmethod
+    def cluster(image: Image) -> Cluster:
+        """One that asks for this image, of a node that nobody contacts."""
+        return Cluster(name="x", image=image, nodes=[Node(host="spark1", fabric="192.168.101.11")])
+
     @contextmanager
     def repository(self, reference: str = "") -> Iterator[Repository]:
         name = parse(reference or self.reference)
@@ -66,7 +71,7 @@ class World:
 
     def verified(self, reference: str = "", **more: object) -> dict[str, tuple[str, str]]:
         """(outcome, what was seen) of each check."""
-        words = {"image": self.order.image, "key": self.key} | more
+        words = {"cluster": self.cluster(self.order.image), "key": self.key} | more
         _, found = run(verify(Asked(reference or self.reference, **words)))  # type: ignore[arg-type]
         return {one.id: (one.outcome, one.seen) for one in found.checks}
 

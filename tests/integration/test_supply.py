@@ -46,7 +46,7 @@ def test_a_signed_image_passes_every_check_but_those_that_nobody_could_make(worl
     ]
     assert found["self-test"] == ("not_checked", "it was not run, and no node was asked")
     assert world.verified(key=None)["signature"][0] == "not_checked"
-    assert world.verified(image=None)["recipe"][0] == "not_checked"
+    assert world.verified(cluster=None)["recipe"][0] == "not_checked"
 
 
 def test_openssl_verifies_the_signature_that_cosign_would_read(world: World, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_layers_that_are_missing_or_broken_are_found(world: World) -> None:
 
 def test_a_checkout_that_makes_another_recipe_is_told(world: World) -> None:
     other = world.order.image.model_copy(update={"allow": ["unknown-base"]})
-    found = world.verified(image=other)
+    found = world.verified(cluster=world.cluster(other))
     assert found["recipe"][0] == "failed"
     assert world.order.context.recipe in found["recipe"][1]
     wrong = replace(world.order, context=replace(world.order.context, recipe="0" * 64))
@@ -189,9 +189,8 @@ def test_verify_tells_programs_what_it_found_and_ends_with_3_where_a_check_faile
     }
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(document))
     words = (*CLI, "image", "verify", world.reference, "--json", "--key")
-    for key, code, left in (("mine", 0, {"self-test"}), ("other", 3, {"self-test"})):
-        argv = (*words, str(world.folder / f"{key}.pub"))
-        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-        found = json.loads(done.stdout)
-        assert (done.returncode, found["image"], found["passed"]) == (code, world.reference, not code)
-        assert {one["id"] for one in found["checks"] if one["outcome"] == "not_checked"} == left
+    argv = (*words, str(world.folder / "other.pub"))
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["image"], found["passed"]) == (3, world.reference, False)
+    assert {one["id"]: one["outcome"] for one in found["checks"]}["self-test"] == "not_checked"
