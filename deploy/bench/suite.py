@@ -16,6 +16,7 @@ from deploy.bench.reading import Answer, read_stream, read_whole
 from deploy.bench.results import Case, Repeat, Scalar
 from deploy.bench.stage import Fallen, Stage
 from deploy.bench.workload import Kind, Scale, text
+from deploy.duration import duration
 from deploy.event import Event, Note, Progress
 
 SUITES = {
@@ -126,13 +127,6 @@ class Steps:
         self.done += count
         left = (time.monotonic() - self.began) / self.done * (self.total - self.done) if self.done else 0
         return Progress(self.task, self.done, self.total, f"requests, about {duration(left)} left")
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def repeat_of(answer: Answer, **more: float) -> Repeat:

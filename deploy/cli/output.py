@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from deploy.duration import duration
 from deploy.event import Event, LogLine, Note, Progress, RankPhase, Watched
 
 T = TypeVar("T")
@@ -98,11 +99,11 @@ def amount(event: Progress) -> str:
 
 
 def _pace(event: Progress) -> str:
-    """`, 5.1 MB/s, 1:05 left`; "" where no rate is known, and no time where no total is."""
+    """`, 5.1 MB/s, 65 s left`; "" where no rate is known, and no time where no total is."""
     if not event.rate:
         return ""
-    left = round(((event.total or 0) - event.current) / event.rate)
-    time = f", {left // 60}:{left % 60:02} left" if left > 0 else ""
+    left = ((event.total or 0) - event.current) / event.rate
+    time = f", {duration(left)} left" if left > 0 else ""
     return f", {event.rate / 1e6:.1f} MB/s{time}"
 
 

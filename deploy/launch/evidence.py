@@ -114,12 +114,3 @@ def moment(text: str) -> float | None:
 def shown(at: float | None) -> str:
     """Seconds since the epoch as RFC 3339 in UTC; empty where they are not known."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def span(seconds: float) -> str:
-    """A duration for people: 42 s, 34 min, 5.2 h, 3.1 days."""
-    for size, unit, below in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
-        if seconds < below:
-            count = max(seconds, 0) / size
-            return f"{count:.1f} {unit}" if unit == "h" else f"{count:.0f} {unit}"
-    return f"{seconds / 86_400:.1f} days"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from deploy.launch.evidence import Head, Seen, moment, shown, span
+from deploy.duration import duration
+from deploy.launch.evidence import Head, Seen, moment, shown
 from deploy.launch.node import RunningRank
 from deploy.launch.symptom import Rule, garbage, wedged
 
@@ -85,7 +86,7 @@ def _running(seen: Seen, container: RunningRank, limits: Limits) -> Standing:
     seconds = clock - began if began else 0.0
     what = f"{start.phase} {start.detail}".strip()
     if seconds > limits.loading:
-        return Standing("degraded", shown(began), f"loading for {span(seconds)}, still {what}")
+        return Standing("degraded", shown(began), f"loading for {duration(seconds)}, still {what}")
     return Standing("loading", shown(began), what)
 
 
@@ -127,7 +128,7 @@ def _busy(clock: float, head: Head, limits: Limits) -> str:
         return f"requests: {load.running} running, {load.waiting} waiting"
     age = clock - head.batch.at if head.batch else limits.hang
     if head.prefill >= PREFILL and age < limits.hang:
-        return f"a prefill of {head.prefill} tokens, begun {span(age)} ago"
+        return f"a prefill of {head.prefill} tokens, begun {duration(age)} ago"
     return ""
 
 

@@ -207,7 +207,7 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        hint = "put its authority into /etc/docker/certs.d/HOST/ca.crt, as Docker wants it too"
+        hint = "put its authority into /etc/docker/certs.d/HOST/ca.crt; plain HTTP is for registries on loopback only"
         raise RegistryError(f"{what}: no TLS with the registry: {_reason(error)}", hint) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise RegistryError(f"{what}: no address: {error}", "is the registry's name right?") from None

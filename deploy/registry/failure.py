@@ -10,7 +10,8 @@ from deploy.errors import RegistryError
 _MEANINGS = {
     401: (
         "the registry refused the login",
-        "`docker login` with an account that may do this; GHCR wants a token with write:packages to push",
+        "`docker login` with an account that may do this, and see the name: Docker's hub says so of one it does not "
+        "know; GHCR wants a token with write:packages to push",
     ),
     403: (
         "the account may not do this",

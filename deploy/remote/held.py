@@ -9,6 +9,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 
 from deploy.command import Command, Result
+from deploy.duration import duration
 from deploy.remote.exchange import Ends
 from deploy.remote.execute import Fleet
 
@@ -106,8 +107,4 @@ def _who(text: str) -> str:
     said = dict(line.partition(" ")[::2] for line in text.splitlines())
     age = max(int(said.get("age", "0")), 0)
     who = f"by {said.get('by', 'another run')}"
-    return f"{who}, {_span(age)} ago" if "age" in said else who
-
-
-def _span(seconds: int) -> str:
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+    return f"{who}, {duration(age)} ago" if "age" in said else who

@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -101,8 +102,7 @@ class Proxy:
 def proxy(backend: str, login: str, tokens: float = 0.0, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """A proxy on loopback before the registry at HOST:PORT."""
     made = Proxy(backend, login, tokens, "https" if tls else "http")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Ours", (_Handler,), {"proxy": made}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Ours", (_Handler,), {"proxy": made}))
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     made.host = f"127.0.0.1:{server.server_address[1]}"
@@ -114,6 +114,15 @@ def proxy(backend: str, login: str, tokens: float = 0.0, tls: ssl.SSLContext | N
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, address: object) -> None:
+        """A client that drops its connection is none; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

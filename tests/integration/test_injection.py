@@ -50,7 +50,7 @@ def run(shell: str, tools: Path, command: plan.Command) -> list[str]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("field", [("environment", "*"), ("model", "path"), ("server", "*"), ("server", "*", "{}")])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_docker_gets_every_word_as_it_is(tools: Path, shell: str, field: tuple[str, ...], data: st.DataObject) -> None:
     from deploy.errors import ConfigError
@@ -65,7 +65,7 @@ def test_docker_gets_every_word_as_it_is(tools: Path, shell: str, field: tuple[s
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.tuples(VALUES, st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)))
 def test_a_shell_reads_secrets_back_to_the_letter_and_exports_no_key(
     tools: Path, shell: str, values: tuple[str, str]

@@ -115,7 +115,7 @@ def chosen(sglang: Any, shape: Shape, tokens: int) -> tuple[dict[str, Any], dict
     block=st.none() | st.tuples(st.sampled_from([64, 128]), st.sampled_from([64, 128])),
     down=st.booleans(),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_names_are_sglangs(
     sglang: Any, experts: int, size: int, dtype: str, block: tuple[int, int] | None, down: bool
 ) -> None:
@@ -126,7 +126,7 @@ def test_names_are_sglangs(
 
 
 @given(table=tables, tokens=st.lists(keys.filter(lambda key: key <= 65_536), min_size=5, max_size=30))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_batch_takes_the_entry_that_sglang_takes(
     sglang: Any, home: Path, table: Table, tokens: list[int]
 ) -> None:
@@ -141,7 +141,7 @@ def test_every_batch_takes_the_entry_that_sglang_takes(
 
 
 @given(up=tables, down=tables)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_pair_is_an_error_exactly_where_sglang_asserts(sglang: Any, home: Path, up: Table, down: Table) -> None:
     names = [str(table_name(GLM, "NVIDIA_GB10", RULES, down=one)) for one in (False, True)]
     place = install(home, {names[0]: of(up), names[1]: of(down)})

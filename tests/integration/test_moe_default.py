@@ -147,7 +147,7 @@ def test_where_no_limit_is_known_nothing_changes(kernel: Kernel, device: tuple[N
     assert kernel.default(4096, "fp8_w8a8") == kernel.upstreams(4096, "fp8_w8a8")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tile=st.tuples(*[st.sampled_from([16, 32, 64, 128, 256])] * 3),
     stages=st.integers(1, 6),

@@ -162,7 +162,7 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join), asked=st.sampled_from(ASKED), data=st.data()
 )

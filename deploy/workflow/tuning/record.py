@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from deploy.duration import duration
 from deploy.event import Event, Note, Progress
 from deploy.tune.happening import Began, Finished, Happening, Lost, Measured
 from deploy.tune.journal import Journal
@@ -89,11 +90,3 @@ class _Told:
         rest = f", {duration(left)} left" if left else ""
         said = f"trials, {len(tally.ended)} of {len(tally.sizes)} sizes{rest}"
         return Progress(what, tally.all_made, tally.all, said)
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `1 h 20 min`: as exact as it is known."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

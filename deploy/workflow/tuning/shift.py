@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,9 @@ STOPS = 10.0
 BACK_EVERY = 10.0
 """Seconds that one try to reach a lost node takes."""
 HEAD = "head"
+SILENCE = 900.0
+"""Seconds without a word from the head, which speaks for all, until it is taken for hung. A sound run waits longest
+for the compiler, which has its own limit of some minutes."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,14 @@ class Shift:
 
     def _attended(self) -> Iterator[Happening | Event]:
         """One crew until its head has ended."""
-        head = self._present[0]
-        while True:
+        head, heard = self._present[0], time.monotonic()
+        while time.monotonic() - heard < SILENCE:
             self._check()
             try:
                 said = self._said.get(timeout=LISTEN)
             except queue.Empty:
                 continue
+            heard = time.monotonic() if (said.rank, said.crew) == (head, self._crew) else heard
             if said.back or said.why:
                 yield from self._returned(said)
             elif said.crew != self._crew:
@@ -125,6 +130,7 @@ class Shift:
                 return
             else:
                 yield from self._join_over(said.rank, said.over)
+        yield from self._begun_anew(head, f"not a word in {SILENCE:.0f} s")
 
     def _check(self) -> None:
         """Raises LockedError where another run may be at work."""
@@ -153,7 +159,10 @@ class Shift:
     def _head_over(self, rank: int, result: Result) -> Iterator[Happening | Event]:
         if result.ok and not self.todo:
             return
-        why = self._why(rank, result)
+        yield from self._begun_anew(rank, self._why(rank, result))
+
+    def _begun_anew(self, rank: int, why: str) -> Iterator[Happening | Event]:
+        """What is to be said before another head takes over, or the same one again. Raises TuneError."""
         if not self._fleet.sessions[rank].alive:
             yield self._away(rank, why)
         elif not self._tries.again(HEAD):

@@ -17,9 +17,7 @@ from tests.integration.glm47.tree import Sglang
 from tests.unit.glm47.test_scanner import TEXTS
 
 pytestmark = pytest.mark.integration
-CASES = settings(
-    max_examples=2600, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+CASES = settings(max_examples=2600, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KEYS = st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=["Cs", "Z", "Cc"]), max_size=6)
 ARGUMENTS = st.dictionaries(KEYS, schemas.SCHEMAS, max_size=4)
 PROSE = st.sampled_from(["", "", "Let me look. ", "a < b", "\n", "<b>x</b>\n"])

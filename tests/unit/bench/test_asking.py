@@ -13,7 +13,7 @@ import pytest
 from deploy.bench import facts, suite
 from deploy.bench.client import CHAT, Failure, Raw, Target
 from deploy.bench.results import Case, from_json
-from deploy.bench.suite import Wish, duration
+from deploy.bench.suite import Wish
 from deploy.bench.table import as_text
 from deploy.cluster.load import load
 from deploy.errors import BenchError, ConfigError
@@ -153,7 +153,3 @@ def test_a_port_that_does_not_answer_from_here_is_reached_through_ssh_and_the_re
     assert dialled == [("127.0.0.1", 30000, 9.0)]
     assert (through.key, through.url) == ("k", direct.url)
     assert "SSH" in note
-
-
-def test_time_left_is_told_in_a_unit_that_fits() -> None:
-    assert [duration(one) for one in (5, 300, 7200)] == ["5 s", "5 min", "2.0 h"]

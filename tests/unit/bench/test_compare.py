@@ -29,7 +29,7 @@ def speeds(*values: float, name: str = "decode_tok_s") -> list[Case]:
 
 
 @given(values=VALUES, seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_run_against_itself_has_ratio_one_and_no_regression(values: list[float], seed: int) -> None:
     found = sides(speeds(*values), speeds(*values), seed=seed, threshold=0.0)
     (one,) = found.figures
@@ -53,7 +53,7 @@ def test_every_suite_against_itself_differs_in_nothing() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_true_slowdown_of_ten_percent_is_found(seed: int) -> None:
     random = Random(seed)
     slow = sides(

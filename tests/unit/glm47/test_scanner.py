@@ -75,7 +75,7 @@ def joined(found: list[str | Written]) -> list[str | Written]:
     return out
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=4000)
 @given(text=TEXTS, data=st.data())
 def test_every_cut_gives_what_the_second_reader_gives(text: str, data: st.DataObject) -> None:
     expected = joined(read(text, OFFERED))
@@ -85,13 +85,13 @@ def test_every_cut_gives_what_the_second_reader_gives(text: str, data: st.DataOb
     assert events([text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]) == expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(text=TEXTS)
 def test_no_character_is_lost(text: str) -> None:
     assert "".join(event if isinstance(event, str) else event.text for event in events(list(text))) == text
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(text=TEXTS)
 def test_what_a_prefix_gave_is_never_taken_back(text: str) -> None:
     one, told = scanner.CallScanner(OFFERED), []

@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_read_is_an_error_by_key() -> None:
 
 
 @given(one=tables, other=tables)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pairing_is_that_of_the_rule_at_every_batch_size(one: Table, other: Table) -> None:
     pieces = list(overlaps(segments(one), segments(other)))
     assert [pieces[0][0], pieces[-1][1]] == [1, TOKENS]
@@ -218,7 +218,7 @@ def test_pairing_is_that_of_the_rule_at_every_batch_size(one: Table, other: Tabl
 
 
 @given(table=tables)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_table_runs_where_every_batch_size_runs(table: Table) -> None:
     (verdict,) = check([TableFile(f"configs/triton_3_5_0/{NAME}.json", table)], OLD)
     gemm = Gemm("up", 768, 5120, "fp8_w8a8")

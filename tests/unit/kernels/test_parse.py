@@ -157,7 +157,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(content=mutated() | st.binary(max_size=200) | st.text(max_size=200))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_whatever_comes_is_a_table_or_is_refused_with_its_name(content: bytes | str) -> None:
     table, refused = outcome(content)
     assert all(line.startswith("FILE.json: ") for line in refused)

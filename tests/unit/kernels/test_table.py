@@ -12,7 +12,7 @@ ONE, OTHER = Config(16, 64, 128, 1, 4, 4), Config(32, 64, 128, 1, 4, 4)
 
 
 @given(table=tables)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_spans_say_what_the_rule_says_at_every_batch_size(table: Table) -> None:
     said = {tokens: span.key for span in table.spans for tokens in range(span.first, span.last + 1)}
     ends = {end for span in table.spans for end in (span.first, span.last)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy.launch.evidence import Head, Health, LogLine, Seen, moment, read_start, shown, span
+from deploy.launch.evidence import Head, Health, LogLine, Seen, moment, read_start, shown
 from deploy.launch.load import Load, Sample
 from deploy.launch.node import RunningRank
 from deploy.launch.pulse import Pulse
@@ -223,7 +223,6 @@ HEAD = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(RANK, min_size=1, max_size=5), HEAD)
 @example([node(0, "paused", lines=(READY,), health=0)], Head((), LogLine(NOW - 5, "Prefill batch, #new-token: 4096,")))
 def test_the_whole_is_never_better_than_its_ranks(found: list[Seen], head: Head) -> None:
@@ -261,11 +260,3 @@ def test_times_are_read_as_docker_writes_them() -> None:
     assert moment("soon") is None
     assert shown(1767225600.9) == "2026-01-01T00:00:00Z"
     assert shown(None) == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-3, "0 s"), (42.4, "42 s"), (119, "119 s"), (300, "5 min"), (7300, "2.0 h"), (200_000, "2.3 days")],
-)
-def test_spans_are_for_people(seconds: float, text: str) -> None:
-    assert span(seconds) == text

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.launch import symptom
@@ -46,7 +46,6 @@ def test_no_file_of_this_project_is_garbage(folder: str) -> None:
     assert [one.name for one in files if one.stat().st_size and garbage(one.read_text())] == []
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=3, max_size=3000))
 def test_random_bytes_in_base64_are_not_garbage(data: bytes) -> None:
     text = base64.b64encode(data).decode()
@@ -54,25 +53,21 @@ def test_random_bytes_in_base64_are_not_garbage(data: bytes) -> None:
         assert garbage(text) == ""
 
 
-@settings(deadline=None)
 @given(st.lists(WORD, min_size=8, max_size=200, unique=True))
 def test_words_that_differ_are_not_garbage(words: list[str]) -> None:
     assert garbage(" ".join(words)) == ""
 
 
-@settings(deadline=None)
 @given(st.sampled_from("-=_*#~. "), st.integers(1, 90), st.integers(0, 100))
 def test_a_ruler_inside_an_answer_is_not_garbage(mark: str, width: int, at: int) -> None:
     assert garbage(PROSE[:at] + "\n" + mark * width + "\n" + PROSE) == ""
 
 
-@settings(deadline=None)
 @given(st.text("ABC def!?&ï的\t", min_size=1, max_size=40).filter(str.strip), st.integers(400, 900))
 def test_a_piece_over_and_over_is_garbage_whatever_it_is(piece: str, length: int) -> None:
     assert garbage((piece * length)[:length])
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=200), st.sampled_from(["!", "!!", "the ", "0", "呵", "\n- "]))
 def test_an_answer_that_falls_into_a_loop_is_garbage(begin: str, piece: str) -> None:
     assert garbage(begin + piece * 600)
@@ -85,7 +80,6 @@ def test_the_short_forms_are_garbage_too(text: str) -> None:
     assert garbage(text)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=0, max_size=40), st.integers(11, 60))
 def test_replacement_characters_are_garbage_and_a_lone_one_is_not(text: str, count: int) -> None:
     assert garbage(text + "�x" * count)
@@ -153,7 +147,6 @@ def test_the_age_of_the_last_batch_counts_as_time_looked_at() -> None:
 STEP = st.tuples(st.floats(0.5, 20), st.sampled_from([None, 0, 3]), st.sampled_from([(), (12.0,), (45.0,)]))
 
 
-@settings(deadline=None)
 @given(st.lists(STEP, max_size=60))
 def test_a_server_whose_tokens_move_is_never_wedged(steps: list[tuple[float, int | None, tuple[float, ...]]]) -> None:
     at, samples = 0.0, []
@@ -168,7 +161,6 @@ def test_a_server_whose_tokens_move_is_never_wedged(steps: list[tuple[float, int
     )
 
 
-@settings(deadline=None)
 @given(st.lists(STEP, max_size=10), st.integers(3, 30), st.floats(5, 100), st.sampled_from([(), (29.9,), (1.0, 12.0)]))
 def test_still_requests_at_the_end_are_always_wedged(
     before: list[tuple[float, int | None, tuple[float, ...]]], count: int, every: float, watts: tuple[float, ...]

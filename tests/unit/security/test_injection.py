@@ -91,7 +91,7 @@ def usual_commands(field: Field) -> list[Command]:
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=".".join)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_no_text_of_a_field_gets_out_of_its_word(field: Field, data: st.DataObject) -> None:
     text = data.draw(texts(field))
@@ -112,7 +112,7 @@ def with_text(like: str, usual: str, text: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field[0] == "image"], ids=".".join)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_text_of_a_field_adds_an_instruction_to_the_dockerfile(field: Field, data: st.DataObject) -> None:
     text = data.draw(texts(field))

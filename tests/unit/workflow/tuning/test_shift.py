@@ -124,6 +124,24 @@ def test_the_first_node_leads_and_all_that_ran_is_let_go_at_the_end(played: Play
     assert [one["trial"]["round"] for one in world.begun[0].job["known"]] == [9]
 
 
+def test_a_head_that_says_nothing_any_more_is_let_go_and_begun_again(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift, "SILENCE", 0.3)
+    monkeypatch.setattr(shift, "LISTEN", 0.05)
+
+    def script(world: World, one: Begun) -> None:
+        if one.role == "head" and len(world.begun) > 1:
+            finish(one)
+
+    world, said = played(script)
+    told = list(said)
+    first, *_ = world.begun
+    assert first.stopped
+    assert any(isinstance(one, Note) and "ended: not a word in 0 s; beginning again" in one.text for one in told)
+    assert told[-1] == Finished("spark-0", 1)
+
+
 def test_a_crew_whose_head_is_lost_begins_again_with_what_is_known(played: Played) -> None:
     def script(world: World, one: Begun) -> None:
         if one.role == "head" and len(world.begun) == 1:
