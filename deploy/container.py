@@ -75,6 +75,13 @@ def self_test(image: str, repository: str) -> tuple[str, ...]:
     return ("sh", "-c", _SELF_TEST.strip(), "sh", image, f"{repository}:{SELF_TESTED}")
 
 
+def self_test_alone(image: str) -> tuple[str, ...]:
+    """The same, and nothing kept of it."""
+    module = ("-m", "deploy.inside.selftest", "--json")
+    place = ("--workdir", "/opt/sglang-spark", "--entrypoint", "python3")
+    return ("docker", "run", "--rm", "--network", "none", *NO_RIGHTS, *place, image, *module)
+
+
 def logs(name: str, *, follow: bool = False, tail: int | None = None, since: float = 0.0) -> tuple[str, ...]:
     """`since`: only what was said in the last so many seconds."""
     options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]

@@ -16,6 +16,7 @@ COMMANDS = {
     "render": ("image", "Write the Dockerfile, or check that the committed one is true."),
     "build": ("image", "Build the image on top of the base."),
     "push": ("image", "Push the image to its repository."),
+    "image": ("supply", "Sign and verify images, and attach what they are made of."),
     "mirror": ("image", "Copy the base into your own repository."),
     "patches": ("patches", "Apply the changes to SGLang to a tree, or look for them in a tree or an image."),
     "model": ("model", "Fetch, check and remove the model's weights on the nodes."),

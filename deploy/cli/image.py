@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from deploy.event import Event
 
 if TYPE_CHECKING:
     from deploy.image.order import Order
+    from deploy.workflow.attest import Seal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,12 +87,16 @@ def _write(path: Path, text: str) -> None:
 @click.option("--lock", "then_lock", is_flag=True, help="Read the whole base, write image.lock.json; build nothing.")
 @click.option("--rebuild", is_flag=True, help="Build it even where it is there already.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be built; change nothing.")
+@click.option("--attest", is_flag=True, help="Attach an SBOM and a provenance to what was pushed.")
+@click.option("--sign-key", metavar="FILE", help="Sign what was pushed, its SBOM and its provenance with this key.")
+@options.key_password
+@options.keyless
 @options.with_tune
 @options.allow_unsafe
 @options.quiet
 def build(  # noqa: PLR0913
     path: str, then_push: bool, engine: str | None, then_lock: bool, rebuild: bool, dry_run: bool, with_tune: bool,
-    allow_unsafe: bool, quiet: bool,
+    allow_unsafe: bool, quiet: bool, attest: bool, sign_key: str | None, variable: str, keyless: bool,
 ) -> None:  # fmt: skip
     """Build the image on top of the base.
 
@@ -102,6 +109,9 @@ def build(  # noqa: PLR0913
     from deploy.workflow import image as workflow
 
     chosen = workflow.chosen(engine, into_registry=then_push or then_lock)
+    seal = _seal(attest, sign_key, variable, keyless=keyless) if attest or sign_key or keyless else None
+    if seal and not then_push:
+        raise click.UsageError("--attest, --sign-key and --keyless need --push: they are kept in the registry")
     wanted = _order(path, with_tune=with_tune, allow_unsafe=allow_unsafe, gated=True)
     lock = Path(path).parent / "image.lock.json"
     if dry_run:
@@ -109,8 +119,15 @@ def build(  # noqa: PLR0913
     elif then_lock:
         click.echo(_shown(workflow.lock(wanted, lock), quiet=quiet))
     else:
-        click.echo(_shown(workflow.build(wanted, workflow.Build(chosen, then_push, rebuild, lock)), quiet=quiet))
+        click.echo(_shown(workflow.build(wanted, workflow.Build(chosen, then_push, rebuild, lock, seal)), quiet=quiet))
         _next(("tune" if with_tune else "up") if then_push else "push", path, with_tune=with_tune, quiet=quiet)
+
+
+def _seal(attest: bool, sign_key: str | None, variable: str, *, keyless: bool) -> Seal:
+    """With the key read before anything is built. Raises ConfigError."""
+    from deploy.workflow.attest import seal
+
+    return replace(seal(sign_key, os.environ, variable=variable, keyless=keyless), attest=attest or bool(sign_key))
 
 
 @click.command()

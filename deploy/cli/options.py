@@ -24,6 +24,16 @@ with_tune = click.option(
     "--with-tune", is_flag=True, help="The image that `tune` runs: the same, with Ray and the tuner on top."
 )
 
+key_password = click.option(
+    "--key-password",
+    "variable",
+    default="COSIGN_PASSWORD",
+    show_default=True,
+    metavar="NAME",
+    help="The variable that holds the password of the key.",
+)
+keyless = click.option("--keyless", is_flag=True, help="Sign by an identity, with the command `cosign`.")
+
 
 def holder(verb: str) -> str:
     """Who takes a cluster's lock, for the next one to read."""

@@ -120,7 +120,7 @@ class Repository:
 
     def referrers(self, digest: str) -> list[dict[str, Any]]:
         """Descriptors of what refers to a manifest, by the API or, where there is none, by the tag for it."""
-        pages = list(self._pages(f"{self.name}/referrers/{digest}"))
+        pages = list(self._pages(f"{self.name}/referrers/{digest}", manifests.OCI_INDEX))
         if pages:
             return [one for page in pages for one in page.get("manifests") or []]
         tag = digest.replace(":", "-")
@@ -142,12 +142,13 @@ class Repository:
         if said and said != content.digest:
             raise RegistryError(f"{call.what}: the registry says it got {said}", "push it again")
 
-    def _pages(self, url: str) -> Iterator[dict[str, Any]]:
-        """Each page of a list; none where the registry has no such list."""
+    def _pages(self, url: str, kind: str = "") -> Iterator[dict[str, Any]]:
+        """Each page of a list; none where the registry has no such list, or something other than that kind there."""
+        none = (404, 400, 405, 406) if kind else (404,)
         while url:
-            call = Call("GET", url, f"reading {url} of {self.registry.host}", self._pull, expected=(200, 404))
+            call = Call("GET", url, f"reading {url} of {self.registry.host}", self._pull, expected=(200, *none))
             with self.registry.ask(call) as answer:
-                if answer.status == 404:
+                if answer.status in none or kind not in answer.headers.get("Content-Type", ""):
                     return
                 raw = _whole(answer, call.what)
                 following = re.match(r'<([^>]+)>;\s*rel="?next', answer.headers.get("Link", ""))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy.errors import ConfigError
 from deploy.event import Event
 from deploy.image import append, buildx, engine
 from deploy.image.order import Order
+
+if TYPE_CHECKING:
+    from deploy.workflow.attest import Seal
 
 APPEND, DOCKER, BUILDX = "append", "docker", "buildx"
 ENGINES = (APPEND, DOCKER, BUILDX)
@@ -17,12 +22,14 @@ ENGINES = (APPEND, DOCKER, BUILDX)
 
 @dataclass(frozen=True)
 class Build:
-    """How to build: `into_registry`, or for the Docker Engine here; `again` where it is there already."""
+    """How to build: `into_registry`, or for the Docker Engine here; `again` where it is there already; what is put
+    beside it in the registry then."""
 
     engine: str
     into_registry: bool
     again: bool
     lock: Path
+    seal: Seal | None = None
 
 
 def chosen(named: str | None, *, into_registry: bool) -> str:
@@ -42,7 +49,17 @@ def build(order: Order, wanted: Build) -> Generator[Event, None, str]:
     else:
         yield from engine.build(order, again=wanted.again)
         digest = (yield from engine.push(order.reference)) if wanted.into_registry else ""
-    return f"{order.image.repository}@{digest}" if digest else order.reference
+    if not digest:
+        return order.reference
+    reference = f"{order.image.repository}@{digest}"
+    return (yield from _sealed(order, reference, wanted.seal)) if wanted.seal else reference
+
+
+def _sealed(order: Order, reference: str, seal: Seal) -> Generator[Event, None, str]:
+    # It imports cryptography, which takes its time.
+    from deploy.workflow.attest import sealed
+
+    return (yield from sealed(order, reference, seal, os.environ))
 
 
 def push(order: Order) -> Generator[Event, None, str]:

@@ -41,6 +41,9 @@ def test_up_says_what_it_proved_and_bench_measures_it(lab: Lab, tmp_path: Path) 
     lab.good("down", "--nodes", file)
     plan = json.loads(lab.good("up", "--dry-run", "--json", "--nodes", file).stdout)
     assert [step["step"] for step in plan["steps"]] == ["prepare", "start"], "a proven image is not asked again"
+    found = json.loads(lab.good("image", "verify", "--nodes", file, "--json").stdout)["checks"]
+    proofs = [one["outcome"] for one in found if one["id"].startswith("self-test.")]
+    assert proofs == ["passed", "passed"], "what the nodes keep of it is a proof to others too"
 
 
 @pytest.mark.parametrize(
