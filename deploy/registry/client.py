@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
@@ -68,8 +68,13 @@ class Registry:
         plain = is_loopback(host) and folder is None
         self.origin = f"{'http' if plain else 'https'}://{'registry-1.docker.io' if host == HUB else host}"
         # Certificates of this registry speak for no other host.
-        self._own, self._others = _session(folder), _session(None)
+        self._own = _session(folder)
         self._authorization = Authorization(cache(lambda: login(host)), self._token)
+
+    @cached_property
+    def _others(self) -> requests.Session:
+        """Made where a registry sends to another host: reading the system's authorities takes its time."""
+        return _session(None)
 
     def __enter__(self) -> Registry:
         return self
@@ -80,7 +85,8 @@ class Registry:
     def close(self) -> None:
         """Drop the connections."""
         self._own.close()
-        self._others.close()
+        if "_others" in vars(self):
+            self._others.close()
 
     def ask(self, call: Call) -> Answer:
         """The registry's answer, one of those expected. Raises RegistryError; CutError only where it is asked once."""
