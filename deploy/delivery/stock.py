@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.command import Command
+from deploy.script import script
 
 _SCRIPT = Path(__file__).with_name("stock.sh")
-_REMARK = re.compile(r"^ *#.*\n", re.MULTILINE)
 LOADED = "loaded-"
 """How the tag of an image begins whose layers came to a node by `docker load`; the rest is of its digest."""
 _NOWHERE = "sha256:" + "0" * 64
@@ -56,8 +55,7 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 def command(repository: str) -> Command:
     """Prints a node's stock; `repository`, unless empty, is tried whether the node's engine may pull from it."""
     probe = f"{repository}@{_NOWHERE}" if repository else ""
-    # A delivery may be some ten thousand bytes: its remarks stay here.
-    return Command(("sh", "-c", _REMARK.sub("", _SCRIPT.read_text()), "sh", probe), loose=True)
+    return Command(("sh", "-c", script(_SCRIPT), "sh", probe), loose=True)
 
 
 def read(text: str) -> Stock:

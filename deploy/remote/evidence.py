@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.command import Command, Result
 from deploy.launch.watch.evidence import KEPT_HEAD, KEPT_TAIL, cut
+from deploy.script import script
 
 _SCRIPT = Path(__file__).with_name("evidence.sh")
 _LOG = (
@@ -18,7 +19,7 @@ _LOG = (
 
 def facts(container: str) -> Command:
     """The command that prints what is to be known of a rank's container and node."""
-    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", container), timeout=90)
+    return Command(("sh", "-c", script(_SCRIPT), "sh", container), timeout=90)
 
 
 def log(container: str) -> Command:

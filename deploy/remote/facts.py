@@ -11,6 +11,7 @@ from typing import Any
 from deploy import container
 from deploy.command import Command
 from deploy.launch.node import NodeFacts, Rdma, RunningRank
+from deploy.script import script
 
 Lines = Mapping[str, list[str]]
 _SCRIPT = Path(__file__).with_name("facts.sh")
@@ -18,7 +19,7 @@ _SCRIPT = Path(__file__).with_name("facts.sh")
 
 def command(cluster: str, recipe: str = "none") -> Command:
     """The command that prints a node's facts about a cluster, and about images that were made from a recipe."""
-    return Command(("sh", "-c", _SCRIPT.read_text(), "sh", cluster, recipe))
+    return Command(("sh", "-c", script(_SCRIPT), "sh", cluster, recipe))
 
 
 def read(text: str) -> NodeFacts:

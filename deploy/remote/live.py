@@ -10,6 +10,7 @@ from deploy.launch import kernel_log, network_log
 from deploy.launch.kernel_log import TableUse
 from deploy.launch.nccl import Library
 from deploy.launch.network_log import UNSAID, Network
+from deploy.script import script
 
 SCRIPT = Path(__file__).with_name("live.sh")
 
@@ -25,7 +26,7 @@ class LiveFacts:
 
 def command(cluster: str) -> Command:
     """The command that looks at the running ranks of a cluster on a node."""
-    return Command(("sh", "-c", SCRIPT.read_text(), "sh", cluster))
+    return Command(("sh", "-c", script(SCRIPT), "sh", cluster))
 
 
 def read(text: str) -> LiveFacts:

@@ -17,6 +17,7 @@ from deploy.errors import LockedError
 from deploy.remote import held
 from deploy.remote.execute import Fleet
 from deploy.remote.held import HeldLock
+from deploy.script import script
 
 _SCRIPT = Path(__file__).with_name("lock.sh")
 _GUARD = Path(__file__).with_name("guard.sh")
@@ -39,13 +40,13 @@ def lock(fleet: Fleet, holder: str, then: Mapping[int, Command] | None = None) -
 def holding(marks: tuple[str, ...], then: Command | None = None) -> Command:
     """The command that holds a lock; `marks`: cluster, token, patience and quiet in seconds, `again` or empty,
     holder."""
-    argv = ("sh", "-c", _SCRIPT.read_text(), "sh", *marks, *(then.argv if then else ()))
+    argv = ("sh", "-c", script(_SCRIPT), "sh", *marks, *(then.argv if then else ()))
     return Command(argv, held=True, timeout=float("inf"))
 
 
 def fenced(command: Command, cluster: str, token: str) -> Command:
     """The same command, refused by a node where the lock is not this token's."""
-    return replace(command, argv=("sh", "-c", _GUARD.read_text(), "sh", cluster, token, *command.argv))
+    return replace(command, argv=("sh", "-c", script(_GUARD), "sh", cluster, token, *command.argv))
 
 
 class Lock:

@@ -11,6 +11,7 @@ from deploy.launch import load
 from deploy.launch.evidence import LogLine, moment
 from deploy.launch.pulse import Pulse
 from deploy.remote import facts, live, pulse
+from deploy.script import script
 
 _SCRIPT = Path(__file__).with_name("look.sh")
 SECONDS = 20.0
@@ -30,7 +31,7 @@ class Look:
 def command(cluster: str) -> Command:
     """The command whose output `read` and `live.read` each take their own from."""
     scripts = (pulse.SCRIPT, _SCRIPT, live.SCRIPT)
-    return Command(("sh", "-c", "".join(one.read_text() for one in scripts), "sh", cluster, "0"), timeout=SECONDS)
+    return Command(("sh", "-c", "".join(script(one) for one in scripts), "sh", cluster, "0"), timeout=SECONDS)
 
 
 def read(rank: int, text: str) -> Look:

@@ -13,6 +13,7 @@ from deploy.command import Command, Result
 from deploy.launch.pulse import INTERVAL, Pulse, Silent
 from deploy.remote import facts
 from deploy.remote.execute import Fleet
+from deploy.script import script
 
 Hear = Callable[[Pulse | Silent], None]
 SCRIPT = Path(__file__).with_name("pulse.sh")
@@ -21,7 +22,7 @@ _LAST = "pulse"
 
 def command(cluster: str) -> Command:
     """The command that speaks until this side lets go of it."""
-    argv = ("sh", "-c", SCRIPT.read_text(), "sh", cluster, f"{INTERVAL:g}")
+    argv = ("sh", "-c", script(SCRIPT), "sh", cluster, f"{INTERVAL:g}")
     return Command(argv, held=True, loose=True, timeout=float("inf"))
 
 

@@ -13,6 +13,7 @@ from deploy.launch.doctor.model import place
 from deploy.launch.doctor.seen import GpuProcess, Seen, Snapshot
 from deploy.remote import facts
 from deploy.remote.facts import Lines, first, keyed
+from deploy.script import script
 
 _SCRIPT = Path(__file__).with_name("survey.sh")
 _UNITS = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
@@ -24,11 +25,11 @@ def commands(cluster: Cluster, recipe: str = "none") -> dict[int, Command]:
 
 
 def _command(cluster: Cluster, rank: int, recipe: str) -> Command:
-    _, _, script, *words = facts.command(cluster.name, recipe).argv
+    _, _, probe, *words = facts.command(cluster.name, recipe).argv
     fabric = [node.fabric for node in cluster.nodes]
     peers = [address for address in fabric if address != fabric[rank]]
     more = (fabric[rank], place(cluster), cluster.model.revision or "main", *peers)
-    return Command(("sh", "-c", _SCRIPT.read_text() + script, *words, *more))
+    return Command(("sh", "-c", script(_SCRIPT) + probe, *words, *more))
 
 
 def read(result: Result) -> Seen:
