@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from deploy.errors import BuildError
+from deploy.errors import BuildError, RegistryError
 from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
@@ -43,7 +43,8 @@ def build(order: Order, *, again: bool = False) -> Generator[Event, None, str]:
 def push(reference: str) -> Generator[Event, None, str]:
     """Push, unless the registry has the same digest; returns the digest. Raises BuildError."""
     with _client(f"pushing {reference}") as client:
-        attrs, there = _inspect(client, reference), _registry_digest(client, reference)
+        attrs = _inspect(client, reference)
+        there = _in_registry(reference, surely=attrs is None)
         if there and (attrs is None or there == digest_of(attrs, reference)):
             yield Note(f"the registry has {reference} already: {there}", "done")
             return there
@@ -161,17 +162,19 @@ def _there(client: DockerClient, order: Order) -> str:
     """Where the image is already: "here", "in the registry", or ""."""
     if label(_inspect(client, order.reference), RECIPE_LABEL) == order.context.recipe:
         return "here"
-    return "in the registry" if _registry_digest(client, order.reference) else ""
+    return "in the registry" if _in_registry(order.reference, surely=False) else ""
 
 
-def _registry_digest(client: DockerClient, reference: str) -> str:
-    """The digest in the registry; "" where it has none, or does not answer: the push itself says why."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
+def _in_registry(reference: str, *, surely: bool) -> str:
+    """The digest in the registry, "" where it has none; where it gives no answer that is a RegistryError only if it is
+    to be known `surely`: what comes next says why."""
+    from deploy.registry.lookup import digest
 
     try:
-        return str(client.images.get_registry_data(reference).id)
-    except (DockerException, RequestException):
+        return digest(reference)
+    except RegistryError:
+        if surely:
+            raise
         return ""
 
 

@@ -34,6 +34,13 @@ def repository(name: Name, patience: Patience | None = None) -> Iterator[Reposit
         yield Repository(registry, name.repository)
 
 
+def digest(reference: str) -> str:
+    """The digest (sha256:...) under [HOST/]NAME[:TAG], "" where the registry has none. Raises RegistryError."""
+    name = parse(reference)
+    with repository(name, BRIEF) as asked:
+        return asked.digest(name.reference)
+
+
 def resolve(reference: str) -> str:
     """The digest (sha256:...) that the registry has under [HOST/]NAME[:TAG]. Raises RegistryError, ConfigError."""
     name = parse(reference)

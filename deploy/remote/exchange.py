@@ -13,6 +13,7 @@ from deploy.command import Command, Result
 from deploy.remote.liveness import BROKE
 
 OnLine = Callable[[str], None]
+SIGNALLED = "a signal ended it on the node"
 _PIECE = 1 << 16
 _TICK = 0.2
 
@@ -78,7 +79,7 @@ class Exchange:
         self._say(last=True)
         code = self.channel.recv_exit_status()
         # A command that a signal ended has no code, and its connection stays.
-        why = "" if code >= 0 else self._over() or "a signal ended it on the node"
+        why = "" if code >= 0 else self._over() or SIGNALLED
         return self._result(code if code >= 0 else None, why)
 
     def _begin(self) -> None:

@@ -18,7 +18,7 @@ import paramiko
 from deploy.cluster.spec import Node, Ssh
 from deploy.command import Command, Result
 from deploy.errors import HostKeyError, RemoteError
-from deploy.remote.exchange import Ends, Exchange
+from deploy.remote.exchange import SIGNALLED, Ends, Exchange
 from deploy.remote.liveness import BROKE, Liveness
 
 # What fails is told by Results and errors; paramiko's own lines would break into the view.
@@ -71,7 +71,9 @@ class Session:
     def alive(self) -> bool:
         """The connection is there, as far as it is known."""
         transport = self._connection and self._connection.client.get_transport()
-        return bool(transport and transport.active)
+        # paramiko closes the channels of a connection that ended, and only then says that it did.
+        over = self._liveness and self._liveness.ending
+        return bool(transport and transport.active and not over)
 
     @property
     def silent(self) -> bool:
@@ -92,7 +94,7 @@ class Session:
         except (paramiko.SSHException, OSError, EOFError) as error:
             result = Result(command, None, stderr=f"the connection is lost: {_text(error)}")
         if result.code is None and liveness and liveness.ending:
-            said = result.stderr.removesuffix(BROKE).rstrip()
+            said = result.stderr.removesuffix(BROKE).removesuffix(SIGNALLED).rstrip()
             return replace(result, stderr=f"{said}\n{liveness.ending}".strip())
         return result
 

@@ -23,6 +23,9 @@ def test_what_an_ended_leader_left_is_ended_and_its_id_was_kept_until_then() -> 
     assert leader.returncode is None, "not reaped: its id is nobody else's"
     os.kill(leader.pid, 0)
     assert group.end(leader) == 0
+    until = time.monotonic() + 20
+    while _lives(below) and time.monotonic() < until:
+        time.sleep(0.01)
     assert not _lives(below)
     assert (group.over(leader), group.end(leader)) == (True, 0)
     leader.stdout.close()
