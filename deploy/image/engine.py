@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from deploy.errors import BuildError, RegistryError
+from deploy.errors import BuildError, ConfigError, RegistryError
 from deploy.event import Event, Note
 from deploy.image.attributes import digest_of, fits, label, misfit
 from deploy.image.dockerfile import split_base
@@ -166,13 +166,13 @@ def _there(client: DockerClient, order: Order) -> str:
 
 
 def _in_registry(reference: str, *, surely: bool) -> str:
-    """The digest in the registry, "" where it has none; where it gives no answer that is a RegistryError only if it is
-    to be known `surely`: what comes next says why."""
+    """The digest in the registry, "" where it has none. Where it cannot be asked, that is a RegistryError or ConfigError
+    only if it is to be known `surely`; else what comes next says why."""
     from deploy.registry.lookup import digest
 
     try:
         return digest(reference)
-    except RegistryError:
+    except (RegistryError, ConfigError):
         if surely:
             raise
         return ""
