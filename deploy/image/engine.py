@@ -166,8 +166,8 @@ def _there(client: DockerClient, order: Order) -> str:
 
 
 def _in_registry(reference: str, *, surely: bool) -> str:
-    """The digest in the registry, "" where it has none. Where it cannot be asked, that is a RegistryError or ConfigError
-    only if it is to be known `surely`; else what comes next says why."""
+    """The digest in the registry, "" where it has none. Where it cannot be asked, that is a RegistryError or a
+    ConfigError only if it is to be known `surely`; else what comes next says why."""
     from deploy.registry.lookup import digest
 
     try:
