@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+COMMANDS = (
+    *("render", "build", "push", "mirror", "model", "up", "status"),
+    *("logs", "ask", "down", "lab", "patches", "kernels", "tune", "bench"),
+)
 HEAVY = {"docker", "matplotlib", "triton", "fabric", "paramiko", "pydantic", "jinja2", "yaml", "rich", "requests"}
 GOOD = (GOLDEN / "four-sparks" / "cluster.yaml").read_text()
 
@@ -26,47 +30,11 @@ def test_help_lists_every_command_and_imports_nothing_heavy(root: Path) -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "click" in imported
     assert imported & HEAVY == set()
-    for command in (
-        "render",
-        "build",
-        "push",
-        "mirror",
-        "model",
-        "up",
-        "status",
-        "logs",
-        "ask",
-        "down",
-        "lab",
-        "patches",
-        "kernels",
-        "tune",
-        "bench",
-    ):
+    for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(
-            "render",
-            "build",
-            "push",
-            "mirror",
-            "model",
-            "up",
-            "status",
-            "logs",
-            "ask",
-            "down",
-            "lab",
-            "patches",
-            "kernels",
-        ),
-        *("tune", "bench"),
-    ],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(root: Path, command: str) -> None:
     done = run(root, command, "--help")
     assert done.returncode == 0, done.stderr
