@@ -10,7 +10,7 @@ demo: environment host
 test: environment
 	@sh deploy/lab/host.sh install --tests
 	@sh deploy/lab/host.sh start
-	@$(MAKE) --no-print-directory check && .venv/bin/python -m pytest -n 2; code=$$?; sh deploy/lab/host.sh stop; exit $$code
+	@$(MAKE) --no-print-directory check && .venv/bin/python -m pytest -n 3; code=$$?; sh deploy/lab/host.sh stop; exit $$code
 
 check:
 	.venv/bin/ruff check .

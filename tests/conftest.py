@@ -10,7 +10,8 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
-GANGS = "tests/integration/gangs/"
+# The folders whose tests need a lab: one a worker, so one worker for each.
+LABS = ("tests/integration/gangs/", "tests/integration/faults/")
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -27,15 +28,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs GPUs; run with --gpu"))
         if "integration" in item.path.parts and not item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.integration)
-    # The longest group first, so that the other worker does not wait for it at the end.
-    items.sort(key=lambda item: not item.nodeid.startswith(GANGS))
+    # The longest groups first, so that no worker waits for them at the end.
+    items.sort(key=lambda item: not item.nodeid.startswith(LABS))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n 2` the tests of a file are run by one worker, and all that need the lab by one: there is one lab."""
+    """With `-n 3` the tests of a file are run by one worker, and those of a folder that needs a lab by one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return GANGS if nodeid.startswith(GANGS) else nodeid.partition("::")[0]
+        return next((folder for folder in LABS if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -26,8 +26,9 @@ from deploy.remote.execute import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (sys.executable, str(ROOT / "build-and-deploy.py"))
-# Set where several labs run side by side on one machine.
-SUBNET = os.environ.get("TEST_LAB_SUBNET", "172.31.247.0/24")
+# Labs run side by side: one for each worker that needs one, and those of other test runs, which set a subnet.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SUBNET = os.environ.get("TEST_LAB_SUBNET", f"172.31.{220 + WORKER}.0/24")
 NODES = int(os.environ.get("TEST_LAB_NODES", "8"))
 OWNER = "owner.lock"
 

@@ -1,1 +1,1 @@
-"""Gangs of ranks on the one lab of a test run, by the command line."""
+"""Gangs of ranks on a lab of a test run, by the command line."""

@@ -1,0 +1,1 @@
+"""What befalls ranks and nodes, and who notices: on a lab of a test run, by the command line."""
