@@ -108,7 +108,9 @@ def build(  # noqa: PLR0913
     """
     from deploy.workflow import image as workflow
 
-    chosen = workflow.chosen(engine, into_registry=then_push or then_lock)
+    if then_lock and (then_push or engine or rebuild):
+        raise click.UsageError("--lock builds nothing: leave out --push, --engine and --rebuild")
+    chosen = workflow.chosen(engine, into_registry=then_push)
     seal = _seal(attest, sign_key, variable, keyless=keyless) if attest or sign_key or keyless else None
     if seal and not then_push:
         raise click.UsageError("--attest, --sign-key and --keyless need --push: they are kept in the registry")

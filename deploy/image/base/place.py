@@ -33,7 +33,5 @@ def find(source: Repository, image: Image) -> tuple[Place, str]:
 
     Raises RegistryError with what was found.
     """
-    name = parse(image.base)
-    digest = name.digest or source.digest(name.reference) or source.manifest(name.reference).digest
-    found = lookup.image(source, digest, image.platform)
-    return Place(source, found.manifest, found.config, json.loads(found.config)), digest
+    found = lookup.image(source, parse(image.base).reference, image.platform)
+    return Place(source, found.manifest, found.config, json.loads(found.config)), found.named

@@ -82,3 +82,10 @@ def test_the_place_holder_of_the_example_is_refused_before_anything_is_done(clus
     error = run(build, "--nodes", cluster).exception
     assert isinstance(error, ConfigError)
     assert "OWNER" in error.hint
+
+
+@pytest.mark.parametrize("words", [("--push",), ("--engine", "docker"), ("--rebuild",)])
+def test_a_lock_builds_nothing_and_says_so_where_a_build_was_asked_for_too(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(build, ("--lock", *words))
+    assert done.exit_code == 2
+    assert "--lock builds nothing" in done.stderr
