@@ -95,4 +95,4 @@ class Worker:
                 self.job = None
                 return found
         self.kill()
-        return {"error": f"no answer in {timeout:g} s"}
+        return {"error": f"no answer in {timeout:g} s", "hangs": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from deploy.errors import KernelError, TuneError
@@ -43,8 +44,9 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     if journal.known:
         yield Note(f"{journal.path}: {len(journal.known)} measurements of before, {len(todo)} sizes are to be measured")
     journal.remark("before", tables_json(before))
-    yield from recorded(site, task, todo, journal)
+    ended = yield from recorded(site, task, todo, journal)
     made = results(task, journal.known)
+    made = replace(made, failed={**ended, **made.failed})
     missing = [size for size in task.sizes if size not in made.found and size not in made.failed]
     if missing:
         raise TuneError(f"{_listed(missing)} tokens were not measured to their end", "the same command goes on")
