@@ -34,7 +34,7 @@ def recorded(
         with closing(cast(Any, going)):
             for one in going:
                 if isinstance(one, Measured):
-                    journal.add(one.trial, one.timing)
+                    journal.add(one.trial, one.timing, one.node)
                 if isinstance(one, Began | Measured | Finished | Lost):
                     yield from told.of(one)
                 else:
