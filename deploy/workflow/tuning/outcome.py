@@ -113,6 +113,13 @@ def _side(side: Side) -> str:
     return "fails" if side.failed else f"{side.seconds * 1e6:.1f}"
 
 
+def left_out(found: Found) -> str:
+    """That kernels of a batch size were wrong or could not run, and which was the first."""
+    gemm, config, why = found.dropped[0]
+    more = f", and {len(found.dropped) - 1} more (--json names them)" if len(found.dropped) > 1 else ""
+    return f"{found.tokens} tokens: left out: {gemm} {short(config)}: {why.splitlines()[0]}{more}"
+
+
 def short(config: Config) -> str:
     """`16x64x256 g1 w4 s3`."""
     tile = f"{config.block_m}x{config.block_n}x{config.block_k}"

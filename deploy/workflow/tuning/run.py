@@ -20,7 +20,7 @@ from deploy.tune.task import Task, longest_first, results
 from deploy.tune.trial import Trial
 from deploy.workflow.tuning.begin import begun
 from deploy.workflow.tuning.order import Order
-from deploy.workflow.tuning.outcome import Outcome
+from deploy.workflow.tuning.outcome import Outcome, left_out
 from deploy.workflow.tuning.record import recorded
 from deploy.workflow.tuning.site import Site
 from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json, tables_of, with_entries
@@ -51,6 +51,9 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     missing = [size for size in task.sizes if size not in made.found and size not in made.failed]
     if missing:
         raise TuneError(f"{_listed(missing)} tokens were not measured to their end", "the same command goes on")
+    for one in made.found.values():
+        if one.dropped:
+            yield Note(left_out(one), "warning")
     first = tables_of(journal.remarks["before"])
     comparison = _old_and_new(order, (before, first), made.found)
     yield from recorded(site, comparison, _unknown(comparison, journal), journal)

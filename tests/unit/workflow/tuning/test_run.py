@@ -386,3 +386,19 @@ def test_what_several_nodes_measured_is_not_called_one_gpu_s(order: Order) -> No
     assert outcome.as_json()["facts"]["nodes"] == 2
     provenance = order.file("up").with_name(order.file("up").stem + ".provenance.json").read_text()
     assert "Timed on 2 nodes of a kind, each with a stand-in" in provenance
+
+
+def test_kernels_that_were_wrong_or_could_not_run_are_told(order: Order) -> None:
+    class Bad(Device):
+        def time(self, trial: Trial, limit: float) -> Timing:
+            if trial.config.block_n == 32:
+                return Timing(failed="CUDA error: an illegal memory access\nand more")
+            wrong = trial.config.group_m == 16 and not trial.replays
+            return Timing(error=0.5) if wrong else super().time(trial, limit)
+
+    events, outcome = run(tune(order, Site(Bad())))
+    assert "16 tokens: left out: up 16x32x64 g1 w4 s2: CUDA error: an illegal memory access, and" in texts(events)
+    assert "more (--json names them)" in texts(events)
+    reasons = {one["why"] for one in outcome.as_json()["sizes"][0]["dropped"]}
+    assert "wrong: off by 0.500 of the greatest value" in reasons
+    assert "left out" not in texts(run(tune(replace(order, journal=order.journal.with_name("b")), Site()))[0])
