@@ -76,7 +76,8 @@ class Device:
         compiler = _command(STAND_IN_COMPILER, COMPILER)
         setting = Setting(self._source, self._arch, limit, tools, COMPILE, compiler, self._environment)
         for index, answer in answers(requests, setting, self._compilers) if requests else ():
-            refused = str(answer.get("error") or answer.get("refusal") or "")
+            # A compiler that was killed, for its memory perhaps, refused nothing: the process that times tries anew.
+            refused = "" if "ended" in answer else str(answer.get("error") or answer.get("refusal") or "")
             self._compiled[self._key(todo[index])] = Compiled(refused, str(answer.get("binary") or ""))
 
     def compiled(self, trial: Trial) -> Compiled:

@@ -81,6 +81,13 @@ def test_what_was_not_prepared_is_timed_all_the_same(gpu: Gpu) -> None:
     assert gpu.time(FIRST, 0) != gpu.time(TWIN, 0)
 
 
+def test_a_compiler_that_was_killed_refuses_nothing(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = {"error": "the process ended with -9: ", "ended": True}
+    monkeypatch.setattr(room, "answers", lambda requests, *_: enumerate([ended] * len(requests)))
+    gpu.prepare([FIRST])
+    assert gpu.time(FIRST, 0).seconds
+
+
 def test_what_the_compiler_refuses_is_never_timed(gpu: Gpu) -> None:
     gpu.prepare([REFUSED])
     assert gpu.time(REFUSED, 0) == Timing(failed="OutOfResources")
