@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,25 +86,26 @@ def place(address: str, name: str, ports: int, gpus: int) -> tuple[str, ...]:
 
 @dataclass
 class Crew:
-    """A head without a GPU, and workers that take turns to have the one that is there."""
+    """A head without a GPU, and workers that take turns to have those that are there."""
 
     environment: Mapping[str, str]
     head: Part
     worker: Part
+    gpus: int
     number: int = 1
 
     def another(self) -> None:
         """In place of the one that was killed."""
         self.number += 1
-        self.worker = joined(self.environment, self.number)
+        self.worker = joined(self.environment, self.number, self.gpus)
 
     def end(self) -> None:
         for part in (self.worker, self.head):
             part.kill()
 
 
-def joined(environment: Mapping[str, str], number: int) -> Part:
-    at = place(f"127.0.0.{number + 1}", f"worker {number}", PORTS + 60 * number, 1)
+def joined(environment: Mapping[str, str], number: int, gpus: int) -> Part:
+    at = place(f"127.0.0.{number + 1}", f"worker {number}", PORTS + 60 * number, gpus)
     return started("join", {"token": TOKEN}, ("--head", f"{HEAD}:{PORTS}", *at), environment)
 
 
@@ -114,7 +116,8 @@ def crew(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[C
     job = {"task": task.as_json(), "sizes": list(SIZES), "known": [], "token": TOKEN}
     major, minor = facts["capability"]
     begun = started("head", job, (*place(HEAD, "head", PORTS, 0), "--arch", f"{major}{minor}"), environment)
-    made = Crew(environment, begun, joined(environment, 1))
+    gpus = int(facts.get("gpus", 1))
+    made = Crew(environment, begun, joined(environment, 1, gpus), gpus)
     try:
         yield made
     finally:
@@ -163,6 +166,7 @@ def summary(happenings: Sequence[Any]) -> dict[str, Any]:
     return {
         "measurements": len(measured),
         "by": by,
+        "turns": sum(before.tokens != after.tokens for before, after in pairwise(trials)),
         "twice": len(trials) - len(set(trials)),
         "failed": sum(bool(one.timing.failed) for one in measured),
         "finished": [vars(one) for one in happenings if isinstance(one, Finished)],

@@ -80,6 +80,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--ray", type=Path, required=True, help="Ray and what it needs")
     parser.add_argument("--seconds", type=float, default=300, help="all is ended by then")
+    parser.add_argument("--only-ray", action="store_true", help="Ray's part alone")
     return parser.parse_args()
 
 
@@ -198,12 +199,8 @@ def bad_kernels(run: Run, kernel: Path, work: Path) -> dict[str, Any]:
     return {**told, "failed": failed}
 
 
-def main() -> None:
-    """All steps; what each of them raised is in the record."""
-    asked = arguments()
-    work = asked.out / "work"
-    work.mkdir(parents=True)
-    run = Run(asked.out.resolve(), environment(asked, work.resolve()), time.time() + asked.seconds)
+def commands(run: Run, kernel: Path, work: Path) -> None:
+    """What needs no Ray."""
     try:
         run.keep("killed", killed(run))
         for name, told in resumed(run):
@@ -212,9 +209,19 @@ def main() -> None:
     except Exception as error:
         run.keep("error", f"{type(error).__name__}: {error}")
     try:
-        run.keep("bad kernels", bad_kernels(run, asked.kernel, work))
+        run.keep("bad kernels", bad_kernels(run, kernel, work))
     except Exception as error:
         run.keep("bad error", f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """All steps; what each of them raised is in the record."""
+    asked = arguments()
+    work = asked.out / "work"
+    work.mkdir(parents=True)
+    run = Run(asked.out.resolve(), environment(asked, work.resolve()), time.time() + asked.seconds)
+    if not asked.only_ray:
+        commands(run, asked.kernel, work)
     run.keep("ray", ray_run.ran(asked.kernel, run.environment, run.end))
     shutil.rmtree(work)
 
