@@ -58,12 +58,12 @@ class Worker:
             self.process.stdin.flush()
 
     def read(self) -> Answer | None:
-        """The answer once it is whole; the error that ended the process once it has."""
+        """The answer once it is whole; the error that ended the process once it has, with the word `ended`."""
         assert self.process.stdout
         part = os.read(self.process.stdout.fileno(), 65536)
         self.received += part
         if not part:
-            return {"error": f"the process ended with {self._ended()}: {self._last_words()}"}
+            return {"error": f"the process ended with {self._ended()}: {self._last_words()}", "ended": True}
         if not self.received.endswith(b"\n"):
             return None
         line, self.received = bytes(self.received), bytearray()
@@ -88,11 +88,11 @@ class Worker:
 
     def answer(self, request: Mapping[str, Any], timeout: float) -> Answer:
         """Ask, and wait for the answer. A process that says nothing for `timeout` seconds is killed; that is an error
-        in the answer, as its end is."""
+        in the answer, with the word `hangs`, as its end is."""
         self.ask(0, request, timeout)
         while (left := self.deadline - time.monotonic()) > 0:
             if select.select([self.answers], [], [], left)[0] and (found := self.read()) is not None:
                 self.job = None
                 return found
         self.kill()
-        return {"error": f"no answer in {timeout:g} s"}
+        return {"error": f"no answer in {timeout:g} s", "hangs": True}

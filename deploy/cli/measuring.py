@@ -96,6 +96,7 @@ def where(given: dict[str, Any]) -> str:
     if len(found) != 1:
         what = f"{' and '.join(found)} are given" if found else "neither is given"
         hint = "--nodes cluster.yaml for the cluster's GPUs, or --local for this machine's own"
+        hint += "; --from-journal measures nothing, and stands alone" if given.get("from_journal") else ""
         raise ConfigError(f"one of --nodes and --local says where to measure, and {what}", hint)
     said = {"--local": "this machine's GPU", "--nodes": f"the nodes of {given['nodes']}"}
     return said.get(found[0], "nowhere: from the journal alone")

@@ -111,6 +111,7 @@ def compare(a: str, b: str, as_json: bool, quiet: bool, **given: Any) -> None:
     from dataclasses import replace
 
     from deploy.cli.output import result, view
+    from deploy.errors import TuneError
     from deploy.workflow.tuning.compare import compared, sides
     from deploy.workflow.tuning.outcome import compared_json, compared_text
 
@@ -124,3 +125,5 @@ def compare(a: str, b: str, as_json: bool, quiet: bool, **given: Any) -> None:
         click.echo(json.dumps({"a": a, "b": b, "sizes": [compared_json(one) for one in found.values()]}, indent=2))
     else:
         click.echo(compared_text((a, b), found))
+    if missing := [str(size) for size in chosen if size not in found]:
+        raise TuneError(f"{', '.join(missing)} tokens were not compared", "why is told above")

@@ -86,7 +86,8 @@ class Crew:
         waiting, lonely = list(sizes), time.monotonic()
         while waiting or any(hand.stream is not None for hand in self._hands):
             self._look()
-            for hand in [one for one in self._hands if one.stream is None and waiting]:
+            idle = [one for one in self._hands if one.stream is None]
+            for hand in idle[: len(waiting)]:
                 self._begin(hand, waiting.pop(0))
             if self._hands:
                 lonely = time.monotonic()

@@ -24,7 +24,8 @@ START_SECONDS = 90.0
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
-    # A node that is gone is known to be in 5 s; one that is busy may take 5 s for an answer.
+    # One that is busy may take 5 s for an answer. A node whose connections closed is known to be gone at once, one that
+    # was cut off after some 30 s.
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "5000",

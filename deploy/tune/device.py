@@ -16,6 +16,7 @@ from deploy.kernels.exact.kernel import Kernel, specialisation
 from deploy.kernels.exact.pool import ROOT, Setting, answers
 from deploy.kernels.exact.toolchain import Toolchain
 from deploy.kernels.gpu import arch as arch_of
+from deploy.tune.play import NoMemoryError
 from deploy.tune.problem import Problem
 from deploy.tune.trial import Timing, Trial, timing_of, trial_json
 from deploy.worker import Worker
@@ -25,6 +26,9 @@ STAND_IN_TIMER, STAND_IN_COMPILER = "SGLANG_SPARK_STANDIN_TIMER", "SGLANG_SPARK_
 """Variables that name modules in place of those two, in a lab without GPUs; what measured is then called a stand-in."""
 START, TRIAL, COMPILE = 300.0, 120.0, 300.0
 """Seconds for a worker to load and fill its GPU; for one trial; for one kernel to compile."""
+
+OUT_OF_MEMORY = "out of memory"
+"""PyTorch's word and CUDA's. Triton's refusals have another one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Device:
         compiler = _command(STAND_IN_COMPILER, COMPILER)
         setting = Setting(self._source, self._arch, limit, tools, COMPILE, compiler, self._environment)
         for index, answer in answers(requests, setting, self._compilers) if requests else ():
-            refused = str(answer.get("error") or answer.get("refusal") or "")
+            # A compiler that was killed, for its memory perhaps, refused nothing: the process that times tries anew.
+            refused = "" if "ended" in answer else str(answer.get("error") or answer.get("refusal") or "")
             self._compiled[self._key(todo[index])] = Compiled(refused, str(answer.get("binary") or ""))
 
     def compiled(self, trial: Trial) -> Compiled:
@@ -80,8 +85,11 @@ class Device:
         return self._compiled.get(self._key(self._kernel(trial)), Compiled())
 
     def time(self, trial: Trial, limit: float) -> Timing:
-        """Make one trial; see Batch for the limit. A kernel that ends the process has failed, and the next one gets a
-        new process. Of configurations that compile to one binary the first is timed, and speaks for all."""
+        """Make one trial; see Batch for the limit. A kernel that ends its process gets another, and has failed where
+        it ends that too. Of configurations that compile to one binary the first is timed, and speaks for all.
+
+        Raises NoMemoryError, and TuneError where the GPU does nothing any more.
+        """
         compiled = self.compiled(trial)
         if compiled.refused:
             return Timing(failed=compiled.refused)
@@ -96,11 +104,25 @@ class Device:
         return self._made[same]
 
     def _timed(self, trial: Trial, limit: float) -> Timing:
-        found = self._asked({"trial": trial_json(trial), "limit": limit}, TRIAL if self._worker else START)
-        if "seconds" not in found:  # the worker ended, or says that it has to
+        request = {"trial": trial_json(trial), "limit": limit}
+        found = self._tried(request)
+        if "seconds" not in found and "hangs" not in found:
+            # It may have been the kernel before, or somebody from outside.
+            found = self._tried(request)
+        if "seconds" in found:
+            return timing_of(found)
+        why = str(found.get("error") or found["failed"])
+        if OUT_OF_MEMORY in why:
+            raise NoMemoryError(why)
+        self.facts()  # else a GPU that is gone would be every kernel's failure
+        return Timing(failed=why)
+
+    def _tried(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer. A process that ended, or says that it has to, is left."""
+        found = self._asked(request, TRIAL if self._worker else START)
+        if "seconds" not in found:
             self._leave()
-            return Timing(failed=str(found.get("error") or found["failed"]))
-        return timing_of(found)
+        return found
 
     def _kernel(self, trial: Trial) -> Kernel:
         return Kernel(trial.config, self.problem.shape, trial.gemm, trial.tokens, self.problem.filter_expert)

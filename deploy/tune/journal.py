@@ -22,9 +22,10 @@ expert ids."""
 
 
 class Journal:
-    """The measurements of one problem, in `known`. They depend on `problem` and on what IDENTITY names of the device's
-    `facts`; a file of others is refused. `facts` are those that the file began with, `began` is when, in RFC 3339. With
-    None a file is looked at whatever device it is of, and nothing may be added.
+    """The measurements of one problem, in `known`, and in `nodes` where each was made, if that was said. They depend on
+    `problem` and on what IDENTITY names of the device's `facts`; a file of others is refused. `facts` are those that
+    the file began with, `began` is when, in RFC 3339. With None a file is looked at whatever device it is of, and
+    nothing may be added.
 
     One process at a time writes it. A last line that was cut off, when its writer was killed, is taken away. Raises
     TuneError.
@@ -38,6 +39,7 @@ class Journal:
         except OSError as error:
             raise TuneError(f"{path}: {error.strerror}", "name a file that can be written: --journal FILE") from None
         self.known: dict[Trial, Timing] = {}
+        self.nodes: dict[Trial, str] = {}
         self.remarks: dict[str, Any] = {}
         self.began = ""
         try:
@@ -70,7 +72,7 @@ class Journal:
                 self.remarks.update(line["remark"])
                 continue
             try:
-                self.known[trial_of(line["trial"])] = timing_of(line["timing"])
+                self._take(trial_of(line["trial"]), timing_of(line["timing"]), str(line.get("node", "")))
             except (KeyError, TypeError, ValueError):
                 raise TuneError(f"{self.path}: line {number} is no measurement", "remove that line") from None
 
@@ -100,12 +102,18 @@ class Journal:
             self.remarks[name] = value
             self._write({"remark": {name: value}})
 
-    def add(self, trial: Trial, timing: Timing) -> None:
+    def add(self, trial: Trial, timing: Timing, node: str = "") -> None:
         """On disk when this returns. Of a trial that was made twice, the first timing stays."""
         if trial in self.known:
             return
+        self._take(trial, timing, node)
+        where = {"node": node} if node else {}
+        self._write({"trial": trial_json(trial), "timing": timing_json(timing), **where})
+
+    def _take(self, trial: Trial, timing: Timing, node: str) -> None:
         self.known[trial] = timing
-        self._write({"trial": trial_json(trial), "timing": timing_json(timing)})
+        if node:
+            self.nodes[trial] = node
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.seek(0, os.SEEK_END)

@@ -13,6 +13,10 @@ Made = tuple[Trial, Timing]
 T = TypeVar("T")
 
 
+class NoMemoryError(Exception):
+    """A trial does not fit into the GPU's memory as it is now. That is no property of its configuration."""
+
+
 class Times(Protocol):
     """What can make trials."""
 
@@ -21,7 +25,7 @@ class Times(Protocol):
         ...
 
     def time(self, trial: Trial, limit: float) -> Timing:
-        """Make one; a first call that takes longer than `limit` seconds ends it, 0 for none."""
+        """Make one; a first call that takes longer than `limit` seconds ends it, 0 for none. Raises NoMemoryError."""
         ...
 
 

@@ -29,12 +29,14 @@ EMULATED = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What the provenance tells of a run. `facts` are the device's; `gpu_seconds` of all trials; `made` is RFC 3339."""
+    """What the provenance tells of a run. `facts` are the device's; `gpu_seconds` of all trials; `made` is RFC 3339;
+    `nodes` is how many of a kind measured."""
 
     facts: Mapping[str, Any]
     trials: int
     gpu_seconds: float
     made: str
+    nodes: int = 1
 
 
 def merged(found: Iterable[Found], before: Mapping[GemmName, Table]) -> Mapping[GemmName, Table]:
@@ -85,11 +87,16 @@ def files(
     return made
 
 
+def where(device: str, nodes: int) -> str:
+    """What measured, in words."""
+    return f"one {device}" if nodes == 1 else f"{nodes} nodes of a kind, each with {device}"
+
+
 def _how(gemm: GemmName, found: list[Found], problem: Problem, measured: Measured) -> str:
     """In sentences: on what it was timed, by what, and how sure the figures are."""
     facts = measured.facts
     versions = ", ".join(f"{name} {facts[name]}" for name in ("driver", "torch", "triton", "cuda") if facts.get(name))
-    device = f"one {facts['device']} ({versions})"
+    device = f"{where(facts['device'], measured.nodes)} ({versions})"
     on = ON_ITSELF.format(device=device)
     if problem.emulation:
         lowering, limit = problem.emulation.lowering, problem.emulation.shared_memory

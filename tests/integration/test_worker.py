@@ -40,10 +40,13 @@ def test_each_line_is_answered_by_one() -> None:
 
 def test_a_death_is_an_answer_with_its_last_words() -> None:
     with worker() as one:
-        assert one.answer({"n": 0, "die": True}, 20) == {"error": "the process ended with 1: out of luck"}
+        assert one.answer({"n": 0, "die": True}, 20) == {
+            "error": "the process ended with 1: out of luck",
+            "ended": True,
+        }
 
 
 def test_silence_ends_it() -> None:
     with worker() as one:
-        assert one.answer({"n": 0, "sleep": 60}, 0.5) == {"error": "no answer in 0.5 s"}
+        assert one.answer({"n": 0, "sleep": 60}, 0.5) == {"error": "no answer in 0.5 s", "hangs": True}
         assert one.process.returncode is not None

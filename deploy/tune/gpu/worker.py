@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LONGEST = 500
 """Characters of an error that travel."""
 POISONED = 3
-"""Exit code after a fault from which a CUDA context does not recover."""
-_FAULTS = ("CUDA error", "CUDA driver error", "an illegal memory access", "device-side assert")
+"""Exit code after a fault from which a CUDA context does not recover, or for want of memory that a new one may have."""
+_FAULTS = ("CUDA error", "CUDA driver error", "an illegal memory access", "device-side assert", "out of memory")
 
 
 def timed(bench: Bench, problem: Problem, trial: Trial, limit: float) -> Timing:

@@ -11,6 +11,7 @@ from deploy.kernels.table import Config
 from deploy.tune.comparison import Compared, Comparison, Side
 from deploy.tune.picture import Lines
 from deploy.tune.search import GEMMS, Found
+from deploy.tune.tables import where
 from deploy.tune.task import Results, Task
 from deploy.workflow.tuning.order import Order
 from deploy.workflow.tuning.plan import routing
@@ -51,9 +52,14 @@ class Outcome:
         return Lines(found, before, {size: self.task.bound(size) for size in found if self.task.bounded}, self.before)
 
     @property
+    def where(self) -> str:
+        """What measured, in words."""
+        return where(self.facts["device"], self.facts["nodes"])
+
+    @property
     def title(self) -> str:
         name = self.order.file("up").stem
-        return f"{name}\non one {self.facts['device']}, {routing(self.order)} routing"
+        return f"{name}\non {self.where}, {routing(self.order)} routing"
 
     def as_json(self) -> dict[str, Any]:
         """Everything, in seconds and tokens."""
@@ -75,7 +81,7 @@ class Outcome:
         rows: list[tuple[str, ...]] = [head]
         rows += [_row(one, self) for _, one in sorted(self.results.found.items())]
         lines = [
-            f"on one {self.facts['device']}; both GEMMs together, each M x N x K with group, warps and stages",
+            f"on {self.where}; both GEMMs together, each M x N x K with group, warps and stages",
             f"before is {self.before}; before and after were timed in turns",
         ]
         failed = (f"{size} tokens: {why}" for size, why in sorted(self.results.failed.items()))
@@ -105,6 +111,13 @@ def _said(one: Compared) -> str:
 
 def _side(side: Side) -> str:
     return "fails" if side.failed else f"{side.seconds * 1e6:.1f}"
+
+
+def left_out(found: Found) -> str:
+    """That kernels of a batch size were wrong or could not run, and which was the first."""
+    gemm, config, why = found.dropped[0]
+    more = f", and {len(found.dropped) - 1} more (--json names them)" if len(found.dropped) > 1 else ""
+    return f"{found.tokens} tokens: left out: {gemm} {short(config)}: {why.splitlines()[0]}{more}"
 
 
 def short(config: Config) -> str:

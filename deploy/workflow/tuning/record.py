@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,17 +21,20 @@ OFTEN = 0.25
 SIZE = "{} tokens"
 
 
-def recorded(site: Site, work: Work, sizes: Sequence[int], journal: Journal) -> Generator[Event, None, None]:
-    """Every measurement is on disk before it is told. Raises what the site raises; an interruption keeps the rest."""
+def recorded(
+    site: Site, work: Work, sizes: Sequence[int], journal: Journal
+) -> Generator[Event, None, Mapping[int, str]]:
+    """Every measurement is on disk before it is told. Sizes without a result, and why. Raises what the site raises; an
+    interruption keeps the rest."""
     if not sizes:
-        return
+        return {}
     going = site.measured(work, sizes, journal.known)
     told = _Told(Tally(work, sizes, journal.known))
     try:
         with closing(cast(Any, going)):
             for one in going:
                 if isinstance(one, Measured):
-                    journal.add(one.trial, one.timing)
+                    journal.add(one.trial, one.timing, one.node)
                 if isinstance(one, Began | Measured | Finished | Lost):
                     yield from told.of(one)
                 else:
@@ -40,6 +43,7 @@ def recorded(site: Site, work: Work, sizes: Sequence[int], journal: Journal) -> 
         kept = f"interrupted: {len(journal.known)} measurements are in {journal.path}"
         yield Note(f"{kept}; the same command goes on from there", "warning")
         raise
+    return {tokens: why for tokens, why in told.tally.ended.items() if why}
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from deploy.errors import KernelError, TuneError
@@ -16,9 +17,10 @@ from deploy.tune.roofline import Ceilings
 from deploy.tune.search import STAGES, Found
 from deploy.tune.tables import Measured, files, merged
 from deploy.tune.task import Task, longest_first, results
+from deploy.tune.trial import Trial
 from deploy.workflow.tuning.begin import begun
 from deploy.workflow.tuning.order import Order
-from deploy.workflow.tuning.outcome import Outcome
+from deploy.workflow.tuning.outcome import Outcome, left_out
 from deploy.workflow.tuning.record import recorded
 from deploy.workflow.tuning.site import Site
 from deploy.workflow.tuning.taken import Tables, pair_of, tables_at, tables_json, tables_of, with_entries
@@ -43,11 +45,15 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     if journal.known:
         yield Note(f"{journal.path}: {len(journal.known)} measurements of before, {len(todo)} sizes are to be measured")
     journal.remark("before", tables_json(before))
-    yield from recorded(site, task, todo, journal)
+    ended = yield from recorded(site, task, todo, journal)
     made = results(task, journal.known)
+    made = replace(made, failed={**ended, **made.failed})
     missing = [size for size in task.sizes if size not in made.found and size not in made.failed]
     if missing:
         raise TuneError(f"{_listed(missing)} tokens were not measured to their end", "the same command goes on")
+    for one in made.found.values():
+        if one.dropped:
+            yield Note(left_out(one), "warning")
     first = tables_of(journal.remarks["before"])
     comparison = _old_and_new(order, (before, first), made.found)
     yield from recorded(site, comparison, _unknown(comparison, journal), journal)
@@ -58,7 +64,8 @@ def _tuned(order: Order, before: Tables, site: Site, journal: Journal) -> Genera
     base = with_entries(before, {tokens: comparison.pairs[tokens][0] for tokens in kept})
     better = {tokens: one for tokens, one in made.found.items() if tokens not in kept}
     written = yield from _written(order, base, better, journal)
-    return Outcome(order, task, made, comparison, compared, journal.facts, written, bool(first))
+    facts = {**journal.facts, "nodes": _nodes(journal.known, journal)}
+    return Outcome(order, task, made, comparison, compared, facts, written, bool(first))
 
 
 def _old_and_new(order: Order, before: Sequence[Tables], found: Mapping[int, Found]) -> Comparison:
@@ -101,8 +108,15 @@ def _written(
 
 def _measured(found: Mapping[int, Found], journal: Journal) -> Measured:
     """What the provenance tells. Its time is the journal's, so that the same journal makes the same files."""
-    mine = [timing for trial, timing in journal.known.items() if trial.tokens in found and trial.stage in STAGES]
-    return Measured(journal.facts, len(mine), sum(one.gpu for one in mine), journal.began)
+    mine = {trial: timing for trial, timing in journal.known.items() if trial.tokens in found and trial.stage in STAGES}
+    return Measured(
+        journal.facts, len(mine), sum(one.gpu for one in mine.values()), journal.began, _nodes(mine, journal)
+    )
+
+
+def _nodes(trials: Iterable[Trial], journal: Journal) -> int:
+    """On how many nodes trials were made."""
+    return len({journal.nodes[trial] for trial in trials if trial in journal.nodes}) or 1
 
 
 def _listed(sizes: list[int]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +28,14 @@ pytestmark = pytest.mark.integration
 PROBLEM = Problem(Shape(160, 384, 5120, 8, "fp8_w8a8", None, per_channel=True), GB10)
 SHAPE = ("--experts", "160", "--intermediate", "384", "--hidden", "5120", "--top-k", "8", "--dtype", "fp8_w8a8")
 SIZES = (64, 256, 1024, 4096)
-ONLY = tuple(PROBLEM.candidates["up"][::6])
+ONLY = tuple(PROBLEM.candidates["up"][::9])
 """Some of the candidates: what is tested is who measures, not how much."""
 DELAY = 0.03
 """Seconds that the stand-in takes for a trial, so that there is time to kill."""
 NODES = 2
 """Four are in benchmarks/tune_faults.py."""
+GPUS = 2
+"""Of each node, so that every batch size has one."""
 Known = dict[Trial, Timing]
 
 
@@ -42,7 +46,9 @@ def cluster(lab: Lab) -> str:
     if "pip could not download" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
-    return lab.cluster(NODES, environment={"SGLANG_SPARK_STANDIN_DELAY": str(DELAY)})
+    return lab.cluster(
+        NODES, environment={"SGLANG_SPARK_STANDIN_DELAY": str(DELAY), "SGLANG_SPARK_STANDIN_GPUS": str(GPUS)}
+    )
 
 
 @pytest.fixture
@@ -77,6 +83,12 @@ def lines(journal: Path) -> list[str]:
     return [line for line in found if line.startswith('{"trial"') and line.endswith("\n")]
 
 
+def turns(measured: Sequence[Any], node: str) -> int:
+    """How often a node went from one batch size to another: some times with one GPU, and at every moment with two."""
+    sizes = [one["trial"]["tokens"] for one in measured if one["node"] == node]
+    return sum(before != after for before, after in pairwise(sizes))
+
+
 def kill(lab: Lab, rank: int, journal: Path, count: int) -> None:
     """Kill the tuning container of a node once so many measurements are there."""
     until = time.monotonic() + 150
@@ -98,7 +110,10 @@ def test_a_killed_worker_and_a_killed_head_change_nothing_in_the_answer(
     said, errors = tuning.communicate(timeout=300)
     assert tuning.returncode == 0, f"{said}\n{errors}"
 
-    made = [(trial_of(one["trial"]), timing_of(one["timing"])) for one in map(json.loads, lines(journal))]
+    assert f"{NODES * GPUS} GPUs on {NODES} nodes" in errors
+    parsed = list(map(json.loads, lines(journal)))
+    assert max(turns(parsed, one["node"]) for one in parsed) > 4 * len(SIZES), "GPUs of a node were at work at once"
+    made = [(trial_of(one["trial"]), timing_of(one["timing"])) for one in parsed]
     searched = [(trial, timing) for trial, timing in made if trial.stage != "compare"]
     assert len({trial for trial, _ in made}) == len(made), "each measurement is there once"
     assert dict(searched) == expected

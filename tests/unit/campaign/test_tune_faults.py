@@ -37,4 +37,10 @@ def test_a_line_that_was_cut_off_is_no_measurement(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     assert measurements(journal) == []
     journal.write_text('{"format": 2}\n' + line(0) + line(1)[:-5])
-    assert measurements(journal) == [line(0)]
+    assert measurements(journal) == [line(0).strip()]
+
+
+def test_where_a_measurement_was_made_makes_it_no_other(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text('{"format": 3}\n' + json.dumps({**json.loads(line(0)), "node": "spark-2"}) + "\n" + line(1))
+    assert measurements(journal) == [line(0).strip(), line(1).strip()]

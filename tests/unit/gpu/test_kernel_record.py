@@ -1,4 +1,4 @@
-"""What a real GPU made of SGLang's default, of the patched one, and of the tables that shipped before."""
+"""What a real GPU made of SGLang's default, of the patched one, and of the tables that ship."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from deploy.kernels.parse import parse
 
 
 @pytest.fixture
@@ -24,3 +26,11 @@ def test_sglang_s_own_default_was_refused_above_160_tokens_alone(cells: list[dic
 
 def test_the_patched_default_and_the_tables_computed_right(cells: list[dict[str, Any]]) -> None:
     assert all(one[kind]["error"] < 0.01 for one in cells for kind in ("patched default", "table"))
+
+
+def test_the_entries_that_ran_are_those_that_ship(root: Path, cells: list[dict[str, Any]]) -> None:
+    name = "E=160,N=384,device_name=NVIDIA_GB10,dtype=fp8_w8a8"
+    for gemm, end in (("up", ""), ("down", "_down")):
+        table = parse((root / "configs/triton_3_5_0" / f"{name}{end}.json").read_text())
+        ran = {one["tokens"]: one["table"]["config"] for one in cells if one["gemm"] == gemm}
+        assert ran == {tokens: table.entries[table.choose(tokens)].as_json() for tokens in ran}

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from deploy.errors import TuneError
 from deploy.kernels.gpu import GB10
 from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 from deploy.tune import device as room
 from deploy.tune.device import Device
+from deploy.tune.play import NoMemoryError
 from deploy.tune.problem import Problem
 from deploy.tune.trial import Timing, Trial, timing_json
 
@@ -24,13 +26,26 @@ WIDER = Trial(64, "up", replace(CONFIG, block_n=128), "sift")
 REFUSED = Trial(64, "up", replace(CONFIG, num_stages=5), "sift")
 
 
+ENDED = {"error": "the process ended with -9: Killed"}
+FAULT = {"failed": "AcceleratorError: CUDA error: an illegal memory access was encountered"}
+HANGS = {"error": "no answer in 120 s", "hangs": True}
+FULL = {"failed": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"}
+WELL = {"device": "NVIDIA GB10", "capability": [12, 1]}
+
+
 class Gpu(Device):
-    """Without its process: counts what it is asked."""
+    """Without its process: counts the trials that it is asked for, and answers `said` before any timing."""
 
     asked = 0
+    said: list[dict[str, Any]]
+    well: dict[str, Any]
 
     def _asked(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        if request.get("facts"):
+            return self.well
         self.asked += 1
+        if self.said:
+            return self.said.pop(0)
         return timing_json(Timing((1.0 / self.asked,), gpu=0.5))
 
 
@@ -43,6 +58,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
 
     monkeypatch.setattr(room, "answers", answers)
     made = Gpu(Problem(Shape(160, 384, 5120, 8), GB10), Path("kernels.py"), 121, 1)
+    made.said, made.well = [], WELL
     yield made
     made.close()
 
@@ -65,7 +81,54 @@ def test_what_was_not_prepared_is_timed_all_the_same(gpu: Gpu) -> None:
     assert gpu.time(FIRST, 0) != gpu.time(TWIN, 0)
 
 
+def test_a_compiler_that_was_killed_refuses_nothing(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = {"error": "the process ended with -9: ", "ended": True}
+    monkeypatch.setattr(room, "answers", lambda requests, *_: enumerate([ended] * len(requests)))
+    gpu.prepare([FIRST])
+    assert gpu.time(FIRST, 0).seconds
+
+
 def test_what_the_compiler_refuses_is_never_timed(gpu: Gpu) -> None:
     gpu.prepare([REFUSED])
     assert gpu.time(REFUSED, 0) == Timing(failed="OutOfResources")
     assert gpu.asked == 0
+
+
+@pytest.mark.parametrize("said", [ENDED, FAULT, FULL])
+def test_a_trial_whose_process_ended_is_made_once_more_in_another(gpu: Gpu, said: dict[str, Any]) -> None:
+    gpu.said = [said]
+    assert gpu.time(FIRST, 0) == Timing((0.5,), gpu=0.5)
+    assert gpu.asked == 2
+
+
+@pytest.mark.parametrize("said", [ENDED, FAULT])
+def test_a_trial_that_ends_its_process_twice_has_failed(gpu: Gpu, said: dict[str, Any]) -> None:
+    gpu.said = [said, said]
+    assert gpu.time(FIRST, 0) == Timing(failed=str(said.get("error") or said["failed"]))
+    assert gpu.time(TWIN, 0).seconds
+    assert gpu.asked == 3
+
+
+def test_a_trial_that_hangs_is_not_waited_for_twice(gpu: Gpu) -> None:
+    gpu.said = [HANGS]
+    assert gpu.time(FIRST, 0) == Timing(failed="no answer in 120 s")
+    assert gpu.asked == 1
+
+
+def test_what_the_worker_refuses_is_an_answer(gpu: Gpu) -> None:
+    refused = Timing(failed="OutOfResources: out of resource: shared memory, Required: 147456")
+    gpu.said = [timing_json(refused)]
+    assert gpu.time(FIRST, 0) == refused
+    assert gpu.asked == 1
+
+
+def test_a_want_of_memory_is_no_failure_of_a_configuration(gpu: Gpu) -> None:
+    gpu.said = [FULL, FULL]
+    with pytest.raises(NoMemoryError, match="Tried to allocate"):
+        gpu.time(FIRST, 0)
+
+
+def test_a_gpu_that_is_gone_ends_the_run_and_fails_no_configuration(gpu: Gpu) -> None:
+    gpu.said, gpu.well = [ENDED, ENDED], {"error": "the process ended with 1: No CUDA GPUs are available"}
+    with pytest.raises(TuneError, match="No CUDA GPUs are available"):
+        gpu.time(FIRST, 0)

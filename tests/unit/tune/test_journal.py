@@ -28,6 +28,17 @@ def test_what_was_added_is_known_to_the_next_run(tmp_path: Path) -> None:
         assert len(journal.known) == 1
 
 
+def test_where_a_measurement_was_made_is_known_to_the_next_run(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    elsewhere = Trial(8, "down", TRIAL.config, "sift")
+    with closing(Journal(file, PROBLEM, FACTS)) as journal:
+        journal.add(TRIAL, TIMING, "spark-2")
+        journal.add(elsewhere, TIMING)
+    with closing(Journal(file, PROBLEM, FACTS)) as journal:
+        assert journal.nodes == {TRIAL: "spark-2"}
+        assert set(journal.known) == {TRIAL, elsewhere}
+
+
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path, cut: int) -> None:
     file = tmp_path / "journal.jsonl"

@@ -42,6 +42,12 @@ def test_both_files_have_the_names_that_sglang_looks_for_and_say_how_they_were_m
     assert "4000 trials took 61 s" in told.how
 
 
+def test_measurements_of_several_nodes_are_not_called_one_gpu_s() -> None:
+    made = files(merged([found(1)], {}), [found(1)], PROBLEM, Target(), replace(MEASURED, nodes=4))
+    how = json.loads(next(content for name, content in made.items() if "provenance" in name))["how"]
+    assert "Timed on 4 nodes of a kind, each with NVIDIA GB10 (torch 2.9.0, triton 3.5.0)." in how
+
+
 def test_a_table_of_another_gpu_s_timings_says_so() -> None:
     h100 = replace(MEASURED, facts={"device": "NVIDIA H100 80GB HBM3"})
     other = replace(PROBLEM, emulation=Emulation("sm121", 101_376))

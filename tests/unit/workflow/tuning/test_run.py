@@ -19,6 +19,7 @@ from deploy.kernels.shape import Shape
 from deploy.kernels.table import Config
 from deploy.tune.happening import Happening, Lost
 from deploy.tune.local import measured
+from deploy.tune.play import NoMemoryError
 from deploy.tune.problem import Problem
 from deploy.tune.search import GEMMS
 from deploy.tune.task import Work
@@ -355,3 +356,49 @@ def test_with_other_routing_nothing_is_said_of_a_bound(order: Order) -> None:
     assert outcome.as_json()["sizes"][0]["bound"] is None
     assert outcome.lines.bound == {}
     assert "skewed (1)" in outcome.title
+
+
+def test_a_size_for_which_there_is_no_memory_now_is_told_and_measured_by_the_next_run(order: Order) -> None:
+    class Full(Device):
+        def time(self, trial: Trial, limit: float) -> Timing:
+            if trial.tokens == 16 and len(self.made) > 10:
+                raise NoMemoryError("CUDA out of memory")
+            return super().time(trial, limit)
+
+    first = run(tune(order, Site(Full())))[1]
+    assert first.results.failed == {16: "CUDA out of memory"}
+    assert keys(order) == [1]
+    again = run(tune(order, Site()))[1]
+    assert not again.results.failed
+    assert keys(order) == [1, 16]
+
+
+def test_what_several_nodes_measured_is_not_called_one_gpu_s(order: Order) -> None:
+    class Pair(Site):
+        def measured(
+            self, task: Work, sizes: Sequence[int], known: Mapping[Trial, Timing]
+        ) -> Iterator[Happening | Event]:
+            for size in sizes:
+                yield from measured(task, [size], self.device, known, f"spark-{size}")
+
+    outcome = run(tune(order, Pair()))[1]
+    assert "on 2 nodes of a kind, each with a stand-in" in outcome.as_text()
+    assert outcome.as_json()["facts"]["nodes"] == 2
+    provenance = order.file("up").with_name(order.file("up").stem + ".provenance.json").read_text()
+    assert "Timed on 2 nodes of a kind, each with a stand-in" in provenance
+
+
+def test_kernels_that_were_wrong_or_could_not_run_are_told(order: Order) -> None:
+    class Bad(Device):
+        def time(self, trial: Trial, limit: float) -> Timing:
+            if trial.config.block_n == 32:
+                return Timing(failed="CUDA error: an illegal memory access\nand more")
+            wrong = trial.config.group_m == 16 and not trial.replays
+            return Timing(error=0.5) if wrong else super().time(trial, limit)
+
+    events, outcome = run(tune(order, Site(Bad())))
+    assert "16 tokens: left out: up 16x32x64 g1 w4 s2: CUDA error: an illegal memory access, and" in texts(events)
+    assert "more (--json names them)" in texts(events)
+    reasons = {one["why"] for one in outcome.as_json()["sizes"][0]["dropped"]}
+    assert "wrong: off by 0.500 of the greatest value" in reasons
+    assert "left out" not in texts(run(tune(replace(order, journal=order.journal.with_name("b")), Site()))[0])
