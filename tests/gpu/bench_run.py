@@ -230,7 +230,8 @@ def lived(bench: Bench, life: Life, rank: Quiet, model: Path, wanted: set[str]) 
 
 def first(rank: Rank, count: int) -> list[object]:
     """Status and seconds of an answer to a prompt of about so many tokens: the first of its size compiles kernels."""
-    body = {**CHAT, "ignore_eos": True, "messages": [{"role": "user", "content": f"{count} " + "spark " * (count // 4)}]}
+    said = f"{count} " + "spark " * (count // 4)
+    body = {**CHAT, "ignore_eos": True, "messages": [{"role": "user", "content": said}]}
     began = time.monotonic()
     told = post(rank.launch.port, "/v1/chat/completions", body, FIRST)
     return [told["status"], round(time.monotonic() - began, 1)]
