@@ -259,6 +259,7 @@ def taken(bench: Bench, life: Life, rank: Quiet, step: Step, model: Path) -> dic
     for file in sorted(results.glob(f"{step.suite}-*.json")):
         run = json.loads(file.read_text())
         seen |= {"complete": run["complete"], "client_us_per_chunk": run["client"]["us_per_chunk"]}
+        seen["accept_length"] = run["server"]["accept_length"]
         seen["results"] = by_repeat(run, answers, engine)
         if step.suite == "load":
             own = {one["id"] for one in answers}

@@ -18,8 +18,11 @@ CONTEXT = 32768
 ENDS = list(range(0, 512, 16))
 # They share a GPU, so none takes the memory that another has measured.
 SHARED = {"--mem-fraction-static": "0.3", "--max-total-tokens": "200000", "--context-length": str(CONTEXT)}
+SHARED |= {"--cuda-graph-max-bs": "4"}
 COUNTING = {"--log-requests-level": "0", "--log-requests-format": "json"}
 COUNTING_ALWAYS = ("--log-requests", "--enable-metrics")
+# Without speculation it would compile graphs for prompts of 58 sizes first; EAGLE has none either.
+REAL_ALONE = ("--disable-prefill-cuda-graph",)
 # SGLang adds up what was accepted every 40 steps: a request's rest is in no average.
 EVERY_STEP = {"--decode-log-interval": "1"}
 LACKING = ("--log-requests-format", "--max-total-tokens")
@@ -88,7 +91,7 @@ def launch(life: Life, number: int, given: Mapping[str, object], site: Path, mod
     port = one.port + 10 * number
     wanted = SHARED | COUNTING | life.flags | {"--port": str(port)}
     argv = replaced(argv, {flag: value for flag, value in wanted.items() if not (stand_in and flag in LACKING)})
-    words = (*one.argv[:3], *argv, *COUNTING_ALWAYS)
+    words = (*one.argv[:3], *argv, *COUNTING_ALWAYS, *(() if stand_in else REAL_ALONE))
     return Launch(number, words, {**one.env, **life.environment}, port)
 
 
