@@ -120,7 +120,7 @@ def main() -> int:
     record = {"sglang": SGLANG if real else "stand-in", "devices": device() if real else [], "lives": {}}
     bench = Bench(given.out, given.work, environment(given, site if real else None), end, record)
     make_model(model)
-    record["imports"] = {name: tried(bench, name) for name in IMPORTS}
+    record["imports"] = {name: tried(bench, name) for name in (IMPORTS if given.tools else ())}
     bench.keep()
     lives = [life for life in LIVES if life.name in given.lives.split(",")]
     wanted = {name for name in given.suites.split(",") if name}
