@@ -48,9 +48,9 @@ class Stage:
     changed: bool = False
 
     def launch(self, side: Side) -> Generator[Event, None, Launched | Fallen]:
-        """See deploy.bench.stage. Raises BenchError where a watch is at work, or the file asks for another server."""
+        """See deploy.bench.stage, and `check`."""
         if not self.changed:
-            self._see_that_it_can_come_back()
+            self.check()
         document, self.changed = changed(self.document, side), True
         yield Aside(f"launching {words(side)}")
         began = time.monotonic()
@@ -76,7 +76,8 @@ class Stage:
     def _options(self) -> Options:
         return Options(self.document.cluster.watch.loading_minutes * 60, self.holder)
 
-    def _see_that_it_can_come_back(self) -> None:
+    def check(self) -> None:
+        """See deploy.bench.stage. Raises BenchError where a watch is at work, or the file asks for another server."""
         watchers = {look.read(rank, one.stdout).watcher for rank, one in self._looks().items() if one.ok} - {""}
         if watchers:
             what = f"{self.document.cluster.name} is watched by {', '.join(sorted(watchers))}"

@@ -41,7 +41,12 @@ class Played:
     falls: set[Side] = field(default_factory=set)
     dies: set[Side] = field(default_factory=set)
     asked: list[Side] = field(default_factory=list)
+    refuses: bool = False
     now: Side = field(default_factory=lambda: Side(speculation=True))
+
+    def check(self) -> None:
+        if self.refuses:
+            raise BenchError("the lab is watched", "stop that watch")
 
     def launch(self, side: Side) -> Generator[Event, None, Launched | Fallen]:
         self.asked.append(side)
@@ -100,6 +105,14 @@ def test_eagle_measures_both_sides_and_tells_acceptance_only_where_it_speculates
     assert found["code, speculation on"].figures["accept_length"].median == 2.5
     assert found["code, speculation on"].figures["accept_rate"].median == 0.5
     assert "accept_length" not in found["code, speculation off"].figures
+
+
+@pytest.mark.parametrize("suite", [eagle, tables])
+def test_nothing_is_measured_where_no_side_can_be_launched(suite: Any, played: Played) -> None:
+    played.refuses = True
+    going = suite.run(Setting(Target("http://h:1"), played.facts(), Wish(2, 1, 128), stage=played))
+    with pytest.raises(BenchError, match="watched"):
+        next(going)
 
 
 def test_eagle_without_a_stage_measures_one_side_and_says_what_the_other_takes(played: Played) -> None:
