@@ -19,8 +19,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from deploy.bench.workload import KINDS, text
 from tests.gpu import prepare
 from tests.gpu.engine_run import SGLANG, device
 from tests.gpu.lives import CONTEXT, ENDS, LIVES, Life, launch
@@ -31,6 +33,8 @@ name: one
 image: {repository: example.invalid/sglang}
 nodes: [{host: 127.0.0.1, fabric: 127.0.0.1}]
 """
+BEGIN = "{{ messages[0].content[9:25] }}"
+"""An answer goes on from the last token of the prompt: a piece of the prompt's own first line."""
 IMPORTS = {
     "toolkit": "import click, fabric, pydantic, rich, yaml, deploy.workflow.bench",
     "bench_serving": "import deploy.bench.serving as one; print(one.program())",
@@ -62,6 +66,9 @@ def main() -> int:
     record = {"sglang": SGLANG if real else "stand-in", "devices": device() if real else [], "lives": {}}
     bench = Bench(given.out, given.work, environment(given, site if real else None), end, record)
     make_model(model)
+    if real:
+        code, _, _ = bench.run(["-m", "tests.gpu.weights", str(model)], "weights", 60)
+        record["weights"] = "made" if code == 0 else (bench.work / "weights.log").read_text()[-1000:]
     record["imports"] = {name: tried(bench, name) for name in (IMPORTS if given.tools else ())}
     bench.keep()
     lives = [life for life in LIVES if life.name in given.lives.split(",")]
@@ -105,11 +112,13 @@ def environment(given: argparse.Namespace, site: Path | None) -> dict[str, str]:
 
 
 def make_model(folder: Path) -> None:
-    """The tiny model with a longer context and many tokens that end an answer."""
-    prepare.make_model(folder)
+    """The tiny model with a longer context, words of the workloads' texts, and many tokens that end an answer."""
+    texts = [text(kind, 60_000, 0, "vocabulary") for kind in KINDS]
+    prepare.make_model(folder, partial(prepare.make_tokenizer, texts, prepare.CONFIG["vocab_size"]))
     for name, more in (
         ("config.json", {"max_position_embeddings": CONTEXT}),
         ("generation_config.json", {"eos_token_id": ENDS}),
+        ("tokenizer_config.json", {"chat_template": prepare.TEMPLATE + BEGIN}),
     ):
         file = folder / name
         file.write_text(json.dumps({**json.loads(file.read_text()), **more}, indent=1))

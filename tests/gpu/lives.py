@@ -18,7 +18,7 @@ CONTEXT = 32768
 ENDS = list(range(0, 512, 16))
 # They share a GPU, so none takes the memory that another has measured.
 SHARED = {"--mem-fraction-static": "0.3", "--max-total-tokens": "200000", "--context-length": str(CONTEXT)}
-SHARED |= {"--cuda-graph-max-bs": "4"}
+SHARED |= {"--cuda-graph-max-bs": "4", "--load-format": "auto"}
 COUNTING = {"--log-requests-level": "0", "--log-requests-format": "json"}
 COUNTING_ALWAYS = ("--log-requests", "--enable-metrics")
 # Without speculation it would compile graphs for prompts of 58 sizes first; EAGLE has none either.
