@@ -1,4 +1,4 @@
-"""Writes weights of the tiny model by which each token has one successor, which the draft mostly knows."""
+"""Writes weights of the tiny model by which each token has one successor, which the draft mostly knows.
 
 The engine's made-up weights give a model whose draft is never right, and whose answers never end. Here the residual
 stream keeps the token's own embedding, since attention and experts add next to nothing, and the head maps it to the
