@@ -78,23 +78,29 @@ def by_request(heard: Sequence[Mapping[str, Any]], engine: Sequence[Counted]) ->
 
 
 def by_repeat(run: Mapping[str, Any], heard: Sequence[Mapping[str, Any]], engine: Sequence[Counted]) -> dict[str, Any]:
-    """The repeats of a result's file beside the engine's count, each found by the times of its chunks."""
-    ids, known = {tuple(one["chunks"]): one["id"] for one in heard if one["chunks"]}, {one.id: one for one in engine}
+    """The repeats of a result's file beside the engine's count, each found among the answers as they came.
+
+    A repeat is the next answer with its tokens and the times of its chunks; of a conversation, its first answer.
+    """
+    known, answers = {one.id: one for one in engine}, iter(heard)
+    repeats = [(case["name"], repeat) for case in run["cases"] for repeat in case["repeats"] if repeat["usage"]]
     found, unequal, accepted = 0, [], []
-    for case in run["cases"]:
-        for repeat in case["repeats"]:
-            theirs = known.get(ids.get(tuple(repeat["chunks"]), ""))
-            if theirs is None:
-                continue
-            found += 1
-            usage = repeat["usage"]
-            ours = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-            if ours != [theirs.prompt_tokens, theirs.completion_tokens]:
-                unequal.append([case["name"], ours, [theirs.prompt_tokens, theirs.completion_tokens]])
-            if "accept_length" in repeat["figures"]:
-                accepted.append(_accepted(case["name"], repeat["figures"]["accept_length"], theirs))
-    streamed = sum(bool(repeat["chunks"]) for case in run["cases"] for repeat in case["repeats"])
-    return {"repeats": streamed, "found": found, "unequal": unequal, "accept_length": accepted}
+    for case, repeat in repeats:
+        theirs = known.get(next((one["id"] for one in answers if _same(one, repeat)), ""))
+        if theirs is None:
+            continue
+        found += 1
+        ours = [repeat["usage"]["prompt_tokens"], repeat["usage"]["completion_tokens"]]
+        if ours != [theirs.prompt_tokens, theirs.completion_tokens]:
+            unequal.append([case, ours, [theirs.prompt_tokens, theirs.completion_tokens]])
+        if "accept_length" in repeat["figures"]:
+            accepted.append(_accepted(case, repeat["figures"]["accept_length"], theirs))
+    return {"repeats": len(repeats), "found": found, "unequal": unequal, "accept_length": accepted}
+
+
+def _same(answer: Mapping[str, Any], repeat: Mapping[str, Any]) -> bool:
+    tokens = all(answer[name] == repeat["usage"][name] for name in ("prompt_tokens", "completion_tokens"))
+    return tokens and answer["chunks"] == repeat["chunks"]
 
 
 def _accepted(case: str, ours: float, theirs: Counted) -> dict[str, Any]:

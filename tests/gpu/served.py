@@ -124,7 +124,7 @@ def taken(bench: Bench, life: Life, rank: Quiet, step: Step, model: Path) -> dic
     code, told, seconds = bench.run(argv, name, step.seconds)
     time.sleep(1.0)
     seen: dict[str, Any] = {"code": code, "seconds": seconds}
-    if code:
+    if code != 0:
         seen["said"] = (bench.work / f"{name}.log").read_text(errors="replace")[-1500:]
     engine = [one for one in counted(list(rank.lines)) if one.at >= began]
     lines = heard.read_text().splitlines() if heard.exists() else []
@@ -135,8 +135,9 @@ def taken(bench: Bench, life: Life, rank: Quiet, step: Step, model: Path) -> dic
         run = json.loads(file.read_text())
         seen |= {"complete": run["complete"], "client_us_per_chunk": run["client"]["us_per_chunk"]}
         seen["accept_length"] = run["server"]["accept_length"]
-        seen["results"] = by_repeat(run, answers, engine)
-        if step.suite == "load":
+        if step.suite != "load":
+            seen["results"] = by_repeat(run, answers, engine)
+        else:
             own = {one["id"] for one in answers}
             seen["load"] = by_load(run, asked(step), [one for one in engine if one.id not in own])
     return seen | ({"costs": json.loads(told)} if step.suite == "beside" and code == 0 else {})

@@ -48,11 +48,13 @@ def test_an_answer_that_was_counted_otherwise_is_named_and_one_without_a_partner
     assert seen["ours"] == {"prompt_tokens": 14, "completion_tokens": 27}
 
 
-def test_a_repeat_is_found_by_the_times_of_its_chunks() -> None:
+def test_a_repeat_is_the_next_answer_with_its_tokens_and_times() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 20}
     repeats = [{"chunks": [0.1, 0.2], "usage": usage, "figures": {"accept_length": 2.4}}]
     seen = by_repeat({"cases": [{"name": "one", "repeats": repeats}]}, HEARD, counted(LOG))
     assert (seen["repeats"], seen["found"], seen["unequal"]) == (1, 1, [])
+    late = by_repeat({"cases": [{"name": "one", "repeats": [*repeats, *repeats]}]}, HEARD, counted(LOG))
+    assert (late["repeats"], late["found"]) == (2, 1)
     expected = {"case": "one", "ours": 2.4, "engine": 2.5, "engine_told": 2.5, "engine_logged": 2.5, "verified": 8}
     assert seen["accept_length"] == [expected]
 
