@@ -32,12 +32,12 @@ beat() {
 }
 watch=$HOME/.cache/sglang-spark/$1.watch
 if [ "$2" = 0 ]; then
-  flock -n "$watch" true 2>/dev/null || sed 's/^/watcher /' "$watch.by" 2>/dev/null
+  # Another who looks holds it for a moment; a watch as long as it lives.
+  flock -w 0.2 "$watch" true 2>/dev/null || sed 's/^/watcher /' "$watch.by" 2>/dev/null
   beat "$1"
 else
   if [ -n "$3" ] && mkdir -p "${watch%/*}" && touch "$watch"; then
     exec 7>>"$watch"
-    # Whoever only looks holds it for a moment.
     flock -s -w 2 7 && echo "$3" > "$watch.by"
   fi
   while beat "$1"; do sleep "$2"; done 7>&- &
