@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import from_json
+
 from deploy.bench.client import SHOWN, Failure, Raw
 from deploy.launch.streamed import Call, Streamed
 
@@ -88,10 +90,18 @@ def read_stream(raw: Raw) -> Answer:
         for at, line in lines(raw) if raw.status == 200 else ():
             growing.done = growing.done or line.startswith(DONE)
             if line.startswith(b"data:") and not growing.done:
-                growing.add(json.loads(line[5:]), at)
+                growing.add(_parsed(line[5:]), at)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         failure = failure or Failure("malformed", f"{error!r} in {line[:SHOWN].decode(errors='replace')}")
     return _answer(growing, raw, failure or _unfinished(growing))
+
+
+def _parsed(line: bytes) -> Any:
+    """JSON of a line, in half the time that `json` takes; what is refused so is left for `json` to judge."""
+    try:
+        return from_json(line)
+    except ValueError:
+        return json.loads(line)
 
 
 def _unfinished(growing: _Growing) -> Failure | None:

@@ -43,6 +43,9 @@ class Fallen:
 class Stage(Protocol):
     """Where servers are launched. Whoever gave it to a suite brings the first server back afterwards."""
 
+    def check(self) -> None:
+        """Raises DeployError where no side can be launched, or the first server could not be brought back."""
+
     def launch(self, side: Side) -> Generator[Event, None, Launched | Fallen]:
         """Take the server down and launch it as asked. Raises DeployError where no rank could be started."""
 

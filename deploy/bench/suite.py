@@ -21,15 +21,16 @@ from deploy.event import Event, Note, Progress
 
 SUITES = {
     "context": "Time to first token and speed of decoding by context length, with a cold and a warm prefix.",
+    "agentic": "Conversations of many turns with tools, a growing context and a large file.",
+    "eagle": "Speculation on against off, on prose, code and random words; with --nodes both by launches.",
+    "tables": "Kernel tables against SGLang's default, without and with speculation, by launches; with --nodes.",
     "thinking": "Thinking off, on and preserved: time, tokens and right answers.",
     "toolcall": "A validation set of tool calls, streamed and whole.",
-    "agentic": "Conversations of many turns with tools, a growing context and a large file.",
     "load": "Sweeps of concurrency and request rate, by SGLang's own bench_serving.",
-    "eagle": "Speculation on against off, on prose, code and random words; with --nodes both by launches.",
     "kernels": "Kernel table against kernel table on this machine's GPU, without a server.",
-    "tables": "Kernel tables against SGLang's default, without and with speculation, by launches; with --nodes.",
 }
-"""What `bench run` knows, with a line on each; the module of that name in `suites` has `run(setting)`."""
+"""What `bench run` knows, with a line on each, in a report's order; the module of that name in `suites` has
+`run(setting)`."""
 Message = dict[str, Any]
 
 
@@ -101,6 +102,10 @@ class Setting:
     def whole(self, messages: list[Message], **more: Any) -> Answer:
         """One chat answer in one piece."""
         return read_whole(request(self.target, CHAT, self._body(messages, more)))
+
+    def mark(self, name: str) -> str:
+        """A first line that only this seed and name have, so that no prefix cache knows what follows."""
+        return text("prose", 1, self.wish.seed, name).strip()
 
     def _body(self, messages: list[Message], more: dict[str, Any]) -> dict[str, Any]:
         """`extra` holds what only SGLang and vLLM take, and is left out elsewhere."""

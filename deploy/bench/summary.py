@@ -10,8 +10,8 @@ from deploy.bench.metrics import CHUNKS_AS_TOKENS, FIGURES
 from deploy.bench.plots import Numbered
 from deploy.bench.results import Figure, Repeat, Server
 from deploy.bench.series import setting
+from deploy.bench.suite import SUITES
 
-ORDER = ("context", "agentic", "eagle", "tables", "thinking", "toolcall", "load", "kernels")
 WRONG = {CHUNKS_AS_TOKENS: "wrong on purpose: chunks counted as tokens, as others did"}
 
 
@@ -97,7 +97,7 @@ def spread(figure: Figure) -> str:
 def suites(runs: Iterable[Numbered]) -> list[str]:
     """The suites of the runs, the known ones first."""
     found = {one.run.suite for one in runs}
-    return [*(name for name in ORDER if name in found), *sorted(found - set(ORDER))]
+    return [*(name for name in SUITES if name in found), *sorted(found - set(SUITES))]
 
 
 def table(runs: Sequence[Numbered]) -> Table:

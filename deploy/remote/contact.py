@@ -19,10 +19,10 @@ PAUSE = 1.0
 
 
 class Contacts:
-    """One thread a node. `hear` gets Pulse and Silent from these threads."""
+    """One thread a node. `hear` gets Pulse and Silent from these threads. `watcher`: who watches, or empty."""
 
-    def __init__(self, cluster: Cluster, hear: Hear) -> None:
-        self._cluster, self._hear = cluster, hear
+    def __init__(self, cluster: Cluster, hear: Hear, watcher: str = "") -> None:
+        self._cluster, self._hear, self._watcher = cluster, hear, watcher
         self._stop = threading.Event()
         self._fleets: dict[int, Fleet] = {}
         self._threads = [
@@ -65,7 +65,7 @@ class Contacts:
                 self._hear(seen)
 
         self._fleets[rank] = fleet
-        future = pulse.follow(fleet, rank, hear)
+        future = pulse.follow(fleet, rank, hear, self._watcher)
         while wait((future,), timeout=0.5).not_done and not self._stop.is_set():
             if time.monotonic() - last[0] > MUTE_SECONDS:
                 self._hear(Silent(rank, time.monotonic(), f"nothing came from it for {MUTE_SECONDS:g} s"))

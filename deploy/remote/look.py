@@ -26,6 +26,8 @@ class Look:
     lines: tuple[LogLine, ...]
     batch: LogLine | None
     watts: tuple[float, ...]
+    watcher: str = ""
+    """Who watches this node with `watch run` or `up --watch`; empty where nobody does."""
 
 
 def command(cluster: str) -> Command:
@@ -43,6 +45,7 @@ def read(rank: int, text: str) -> Look:
         _lines(lines.get("start", [])),
         batches[-1] if batches else None,
         load.watts("\n".join(lines.get("watts", []))),
+        facts.first(lines, "watcher"),
     )
 
 

@@ -20,16 +20,16 @@ SCRIPT = Path(__file__).with_name("pulse.sh")
 _LAST = "pulse"
 
 
-def command(cluster: str) -> Command:
-    """The command that speaks until this side lets go of it."""
-    argv = ("sh", "-c", script(SCRIPT), "sh", cluster, f"{INTERVAL:g}")
+def command(cluster: str, watcher: str = "") -> Command:
+    """The command that speaks until this side lets go of it. `watcher`: who watches, for others to read."""
+    argv = ("sh", "-c", script(SCRIPT), "sh", cluster, f"{INTERVAL:g}", watcher)
     return Command(argv, held=True, loose=True, timeout=float("inf"))
 
 
-def follow(fleet: Fleet, rank: int, hear: Hear) -> Future[Result]:
+def follow(fleet: Fleet, rank: int, hear: Hear, watcher: str = "") -> Future[Result]:
     """Hand on every pulse of a node, and at the end, unless the fleet is stopping, that it is silent."""
     reader = Reader(rank, hear)
-    future = fleet.submit(rank, command(fleet.name), lambda _, line: reader.take(line))
+    future = fleet.submit(rank, command(fleet.name, watcher), lambda _, line: reader.take(line))
     future.add_done_callback(partial(_over, fleet, rank, hear))
     return future
 

@@ -1,5 +1,6 @@
 # Says every second how the ranks of a cluster on this node are, until its input ends. Reads only.
-# Arguments: CLUSTER SECONDS; with 0 seconds it is said once, and what follows in the same script goes on.
+# Arguments: CLUSTER SECONDS [WATCHER]; with 0 seconds it is said once, with who watches this node, and what follows in
+# the same script goes on. Who watches says so by a lock that ends with this shell.
 # Lines of KEY VALUE, as of facts.sh, closed by `pulse`; deploy/remote/pulse.py reads them.
 # The containers of a cluster, or docker_error. Fails where one could not be looked at: it may have gone since it was
 # listed, so that a second look has another list.
@@ -29,10 +30,17 @@ beat() {
   date '+clock %s.%N'
   echo pulse
 }
+watch=$HOME/.cache/sglang-spark/$1.watch
 if [ "$2" = 0 ]; then
+  # Another who looks holds it for a moment; a watch as long as it lives.
+  flock -w 0.2 "$watch" true 2>/dev/null || sed 's/^/watcher /' "$watch.by" 2>/dev/null
   beat "$1"
 else
-  while beat "$1"; do sleep "$2"; done &
+  if [ -n "$3" ] && mkdir -p "${watch%/*}" && touch "$watch"; then
+    exec 7>>"$watch"
+    flock -s -w 2 7 && echo "$3" > "$watch.by"
+  fi
+  while beat "$1"; do sleep "$2"; done 7>&- &
   beating=$!
   cat > /dev/null
   kill "$beating"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import platform
 import socket
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 
 from deploy.bench.client import Target, request
-from deploy.bench.facts import Facts, learn
+from deploy.bench.facts import Facts, accept_length, flush, learn
 from deploy.bench.results import Case, Client, Run, Server, as_csv, as_json
+from deploy.bench.speculation import speculates
 from deploy.bench.stage import Aside
 from deploy.bench.suite import Setting, Suite, Wish, runner
 from deploy.cluster.load import Document
@@ -30,6 +32,7 @@ from deploy.workflow.stage import Stage, as_it_was
 
 NOWHERE = "http://nowhere.invalid"
 """For suites that ask no server."""
+ACCEPTED = "accept_length"
 KNOCK = 3.0
 """Seconds that a node's port has to answer in before the way through SSH is taken."""
 
@@ -73,7 +76,10 @@ class Record:
         meter = self.setting.meter
         client = Client(socket.gethostname(), platform.python_version(), round(meter.us_per_chunk, 2), meter.bottleneck)
         seconds, cases = round(time.monotonic() - self.began, 3), (*self.run.cases, *cases)
-        self.run = replace(self.run, client=client, seconds=seconds, cases=list(cases), complete=complete)
+        server = replace(self.run.server, accept_length=_accepted(cases, self.setting))
+        self.run = replace(
+            self.run, server=server, client=client, seconds=seconds, cases=list(cases), complete=complete
+        )
         for suffix, text in ((".json", as_json(self.run)), (".csv", as_csv(self.run))):
             part = self.file.with_suffix(suffix + ".part")
             part.write_text(text, encoding="utf-8")
@@ -81,6 +87,14 @@ class Record:
 
     def note(self, text: str) -> None:
         self.run = replace(self.run, notes=[*self.run.notes, text])
+
+
+def _accepted(cases: Iterable[Case], setting: Setting) -> float | None:
+    """Over the answers that had their own count; else what the server says of all since the suite began."""
+    own = [one.figures[ACCEPTED] for case in cases for one in case.repeats if one.ok and ACCEPTED in one.figures]
+    if own or not setting.facts.flushes or not speculates(setting.facts):
+        return mean(own) if own else None
+    return accept_length(replace(setting.target, patience=KNOCK))
 
 
 @contextmanager
@@ -132,6 +146,8 @@ def bench(order: Order, place: Place) -> Generator[Event, None, list[Run]]:
     runs: list[Run] = []
     for suite in order.suites:
         record = _record(suite, order, place, facts)
+        if facts.flushes:
+            flush(place.target)
         measured = _measured(record, order.own.get(suite) or runner(suite))
         runs.append((yield from as_it_was(measured, place.stage)))
         if not runs[-1].complete:

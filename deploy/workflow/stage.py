@@ -12,6 +12,7 @@ from typing import TypeVar
 from deploy.bench.stage import Aside, Fallen, Launched, Side
 from deploy.cluster.load import Document
 from deploy.cluster.spec import DEFAULT_SERVER
+from deploy.command import Result
 from deploy.errors import BenchError, DeployError, NotReadyError
 from deploy.event import Event, Note
 from deploy.launch.sglang import SPECULATIVE
@@ -47,9 +48,9 @@ class Stage:
     changed: bool = False
 
     def launch(self, side: Side) -> Generator[Event, None, Launched | Fallen]:
-        """See deploy.bench.stage. Raises BenchError where what ran at first is not what cluster.yaml asks for."""
+        """See deploy.bench.stage, and `check`."""
         if not self.changed:
-            self._see_that_it_can_come_back()
+            self.check()
         document, self.changed = changed(self.document, side), True
         yield Aside(f"launching {words(side)}")
         began = time.monotonic()
@@ -75,18 +76,26 @@ class Stage:
     def _options(self) -> Options:
         return Options(self.document.cluster.watch.loading_minutes * 60, self.holder)
 
-    def _see_that_it_can_come_back(self) -> None:
+    def check(self) -> None:
+        """See deploy.bench.stage. Raises BenchError where a watch is at work, or the file asks for another server."""
+        watchers = {look.read(rank, one.stdout).watcher for rank, one in self._looks().items() if one.ok} - {""}
+        if watchers:
+            what = f"{self.document.cluster.name} is watched by {', '.join(sorted(watchers))}"
+            hint = "stop that watch, and start it again afterwards: it would restart what this suite takes down"
+            raise BenchError(what, hint)
         why = planned(self.document, self.environ).why
         if why:
             what = f"what runs is not what {self.document.cluster.name}'s file asks for: {why}"
             raise BenchError(what, "run `up` first: the suite ends by bringing back what the file asks for")
 
     def _tables(self) -> tuple[str, ...]:
+        return tuple(one.text for one in look_at_use(self.document.cluster, self._looks()).tables)
+
+    def _looks(self) -> dict[int, Result]:
         cluster = self.document.cluster
         with closing(Fleet(cluster)) as fleet:
             fleet.connect()
-            found = look_at_use(cluster, fleet.each(dict.fromkeys(fleet.ranks, look.command(cluster.name))))
-        return tuple(one.text for one in found.tables)
+            return fleet.each(dict.fromkeys(fleet.ranks, look.command(cluster.name)))
 
     def _why(self, seen: Callable[[Post, Scene], Trouble | None]) -> Generator[Event, None, Fallen | None]:
         """The cause of a trouble that was seen, from what the ranks left behind."""

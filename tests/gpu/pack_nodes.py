@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,16 +29,16 @@ LEFT_OUT = (".pyi", ".c", ".h", ".pxd", "/RECORD")
 LIMIT = 12 * 2**20
 
 
-def pins() -> str:
+def pins(packages: Sequence[str]) -> str:
     """A requirements file of the packages as they are installed here."""
     from importlib.metadata import version
 
-    return "".join(f"{name}=={version(name)}\n" for name in PACKAGES)
+    return "".join(f"{name}=={version(name)}\n" for name in packages)
 
 
-def add_python(site: Path, work: Path) -> None:
+def add_python(site: Path, work: Path, packages: Sequence[str] = PACKAGES) -> None:
     """The wheels, unpacked."""
-    (work / "pins.txt").write_text(pins())
+    (work / "pins.txt").write_text(pins(packages))
     download(work / "wheels", work / "pins.txt")
     for wheel in sorted((work / "wheels").glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:

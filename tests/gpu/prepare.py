@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha512
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,8 @@ def make_model(folder: Path, tokenizer: Callable[[], Any] | None = None) -> None
         (folder / name).write_text(json.dumps(content, indent=1))
 
 
-def make_tokenizer() -> Any:
-    """A tokenizer of 256 bytes, the special tokens of GLM-4.7 and a few merges."""
+def make_tokenizer(texts: Sequence[str] = ("hello world, four sparks make one server",) * 50, size: int = 400) -> Any:
+    """A tokenizer of 256 bytes, the special tokens of GLM-4.7 and what can be merged in these texts."""
     # on the GPU machine only
     from tokenizers import (  # type: ignore[import-not-found]
         Tokenizer,
@@ -96,8 +96,8 @@ def make_tokenizer() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=list(SPECIAL), initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(["hello world, four sparks make one server"] * 50, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 

@@ -11,7 +11,7 @@ from deploy.bench.judging import Wanted, judged
 from deploy.bench.reading import Answer
 from deploy.bench.results import Case, Repeat
 from deploy.bench.suite import Message, Plan, Setting, Steps, measured, repeat_of
-from deploy.bench.suites.toolcall import FLAG, TEXT, tool
+from deploy.bench.suites.toolcall import FLAG, TEXT, Json, marked, tool
 from deploy.bench.workload import text
 from deploy.event import Event
 
@@ -66,6 +66,7 @@ class Talk:
 
     setting: Setting
     name: str
+    tools: list[Json]
     messages: list[Message]
     turns: int = 0
     right: int = 0
@@ -75,7 +76,7 @@ class Talk:
         """Ask, judge the call, answer it, and hear what the model makes of the result."""
         self.turns += 1
         self.messages.append({"role": "user", "content": turn.prompt})
-        answer = self.setting.stream(self.messages, tools=TOOLS, tool_choice="auto", max_tokens=CALL_TOKENS)
+        answer = self.setting.stream(self.messages, tools=self.tools, tool_choice="auto", max_tokens=CALL_TOKENS)
         verdict = judged(answer, [turn.wanted])
         self.broken = bool(answer.failure) or not verdict.right
         more: dict[str, float] = {"turn": self.turns, "correct": float(verdict.right)}
@@ -98,7 +99,7 @@ class Talk:
         ]
         self.messages.append({"role": "assistant", "content": answer.text, "tool_calls": calls})
         self.messages.append({"role": "tool", "tool_call_id": call.id, "content": told})
-        reply = self.setting.stream(self.messages, tools=TOOLS, tool_choice="none", max_tokens=REPLY_TOKENS)
+        reply = self.setting.stream(self.messages, tools=self.tools, tool_choice="none", max_tokens=REPLY_TOKENS)
         self.messages.append({"role": "assistant", "content": reply.text})
         return reply
 
@@ -115,10 +116,10 @@ def run(setting: Setting) -> Iterator[Event | Case]:
 
 
 def _asks(setting: Setting, number: int, steps: Steps) -> Iterator[Callable[[], Repeat]]:
-    """The turns of one conversation, until it breaks; its first line is its own, so that no cache knows it."""
-    name = f"conversation {number}"
-    mark = text("prose", 1, setting.wish.seed, name).strip()
-    talk, turns = Talk(setting, name, [{"role": "system", "content": f"{mark}\n{SYSTEM}"}]), script(setting.facts.limit)
+    """The turns of one conversation, until it breaks."""
+    name, turns = f"conversation {number}", script(setting.facts.limit)
+    mark = setting.mark(name)
+    talk = Talk(setting, name, marked(TOOLS, mark), [{"role": "system", "content": f"{mark}\n{SYSTEM}"}])
     for at, turn in enumerate(turns):
         yield partial(talk.take, turn, last=turn is turns[-1])
         if talk.broken:

@@ -27,6 +27,8 @@ TASK: dict[Kind, str] = {
 def run(setting: Setting) -> Iterator[Event | Case]:
     """Three cases a side: the running server's, then the other by a launch where there is a stage."""
     on = speculates(setting.facts)
+    if setting.stage:
+        setting.stage.check()
     if setting.wish.tokens < COUNTED:
         yield Note(
             f"accept lengths are rough under {COUNTED} tokens an answer: SGLang counts every 40 steps", "warning"

@@ -41,6 +41,7 @@ def run(setting: Setting) -> Iterator[Event | Case]:
     stage = setting.stage
     if stage is None:
         raise BenchError("`tables` launches servers, and --url names only one that runs", "give --nodes cluster.yaml")
+    stage.check()
     steps = Steps("tables", (1 + len(SIDES)) * 2 * setting.wish.repeats)
     # Once, since it takes a long prompt, which is what a side may fall of.
     scale = calibrated(setting, "prose")

@@ -60,7 +60,8 @@ def _talk(setting: Setting, mode: str, asked: Puzzle) -> Repeat:
     """One conversation as a repeat, or its first request that failed."""
     messages: list[Message] = []
     answers: list[Answer] = []
-    for question in asked.questions:
+    mark = setting.mark(f"thinking {mode} {asked.questions[0]}")
+    for question in (f"{mark}\n{asked.questions[0]}", asked.questions[1]):
         messages.append({"role": "user", "content": question})
         extra = {"chat_template_kwargs": MODES[mode]}
         answers.append(setting.stream(messages, max_tokens=MOST_TOKENS, extra=extra))

@@ -22,6 +22,13 @@ def tool(name: str, description: str, **properties: Json) -> Json:
     return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
+def marked(tools: Sequence[Json], mark: str) -> list[Json]:
+    """The tools with a mark in the first one's description: chat templates put tools before all that is asked."""
+    first, *rest = tools
+    function = first["function"]
+    return [{**first, "function": {**function, "description": f"{mark} {function['description']}"}}, *rest]
+
+
 TEXT, WHOLE, REAL, FLAG = ({"type": kind} for kind in ("string", "integer", "number", "boolean"))
 WEATHER = tool("get_weather", "The forecast for a city.", city=TEXT, days=WHOLE)
 CONVERT = tool("convert_currency", "Convert an amount of money.", amount=REAL, source=TEXT, target=TEXT)
@@ -128,16 +135,19 @@ def run(setting: Setting) -> Iterator[Event | Case]:
     for task in TASKS:
         for streamed in (True, False):
             parameters: dict[str, Scalar] = {"task": task.name, "streamed": streamed, "calls": len(task.wanted)}
-            asks: list[Callable[[], Repeat]] = [partial(_ask, setting, task, streamed)] * setting.wish.repeats
+            asks: list[Callable[[], Repeat]] = [
+                partial(_ask, setting, task, streamed, number) for number in range(setting.wish.repeats)
+            ]
             name = f"{task.name}, {'streamed' if streamed else 'whole'}"
             yield from measured(Plan(name, parameters, asks), steps)
 
 
-def _ask(setting: Setting, task: Task, streamed: bool) -> Repeat:
+def _ask(setting: Setting, task: Task, streamed: bool, number: int) -> Repeat:
+    tools = marked(task.tools, setting.mark(f"toolcall {task.name} {streamed} {number}"))
     messages: list[Message] = [{"role": "user", "content": task.prompt}]
     ask = setting.stream if streamed else setting.whole
     extra = {"chat_template_kwargs": {"enable_thinking": False}}
-    answer = ask(messages, tools=list(task.tools), tool_choice="auto", max_tokens=MOST_TOKENS, extra=extra)
+    answer = ask(messages, tools=tools, tool_choice="auto", max_tokens=MOST_TOKENS, extra=extra)
     if answer.failure:
         return repeat_of(answer)
     verdict = judged(answer, task.wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sglang.srt.entrypoints.openai import protocol
@@ -16,12 +16,15 @@ from .generation import Scheduler, Work
 from .parsers import Pieces, Thinking, chat_request, parser
 from .settings import Settings
 
+Finished = Callable[[str, int, int, Work], None]
+"""Told of a request at its end: its id, tokens read and said, and its work."""
+
 
 class Chat:
     """Answers chat requests; the text is made up here, what it means is found by the real parsers."""
 
-    def __init__(self, told: Launch, settings: Settings, scheduler: Scheduler) -> None:
-        self.told, self.settings, self.scheduler = told, settings, scheduler
+    def __init__(self, told: Launch, settings: Settings, scheduler: Scheduler, finished: Finished) -> None:
+        self.told, self.settings, self.scheduler, self.finished = told, settings, scheduler, finished
         self.thinking = Thinking(told.tree, told.args.reasoning_parser)
         self.parser = parser(settings, told.args.tool_call_parser)
 
@@ -70,9 +73,11 @@ class Exchange:
         total = self.prompt_tokens + said
         return protocol.UsageInfo(prompt_tokens=self.prompt_tokens, completion_tokens=said, total_tokens=total)
 
-    def work(self) -> Work:
-        """The tokens on their way."""
-        return self.chat.scheduler.submit(self.tokens, self.prompt_tokens, arrived=self.arrived)
+    def work(self) -> Iterator[str]:
+        """The chunks of tokens as they come."""
+        work = self.chat.scheduler.submit(self.tokens, self.prompt_tokens, arrived=self.arrived)
+        yield from work
+        self.chat.finished(self.id, self.prompt_tokens, len(self.tokens), work)
 
     def count(self, chunk: str) -> None:
         """Count the tokens of a chunk as said."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 
 class Log:
@@ -31,6 +33,11 @@ class Log:
     def nccl(self, text: str) -> None:
         """A line of NCCL's own."""
         self._write(f"{socket.gethostname()}:{os.getpid()}:{os.getpid()} [0] NCCL INFO {text}")
+
+    def request(self, name: str, meta: Mapping[str, object]) -> None:
+        """A finished request, in JSON as newer versions of SGLang log it."""
+        told = {"event": "request.finished", "rid": name, "out": {"meta_info": {"id": name, **meta}}}
+        self.main(json.dumps(told))
 
     def _write(self, text: str) -> None:
         with self._lock:

@@ -28,7 +28,7 @@ class Service:
         from . import parsers
         from .chat import Chat
 
-        chat = Chat(self.told, self.settings, self.scheduler)
+        chat = Chat(self.told, self.settings, self.scheduler, self.finished)
         api.add("GET", "/health", lambda _: (self.health(), None))
         api.add("GET", "/health_generate", lambda _: (self.health(), None))
         api.add("GET", "/ping", lambda _: (self.health(), None))
@@ -88,7 +88,9 @@ class Service:
 
     def server_info(self) -> dict[str, Any]:
         """All arguments, as copies as in SGLang, and what was counted since the last flush."""
-        state = {"avg_spec_accept_length": self.scheduler.accept_length, "last_gen_throughput": 0.0}
+        state = {"last_gen_throughput": 0.0}
+        if self.told.eagle:
+            state["avg_spec_accept_length"] = self.scheduler.accept_length
         known = json.loads(json.dumps(copy.deepcopy(vars(self.told.args)), default=str))
         return {**known, "version": self.told.version, "internal_states": [state], "stand_in": True}
 
@@ -126,6 +128,20 @@ class Service:
             yield f"data: {json.dumps(self.generated(whole, work, (text, so_far, end), began))}\n\n"
         yield "data: [DONE]\n\n"
 
+    def finished(self, name: str, prompt: int, said: int, work: Work) -> None:
+        """Log what a request took, where --log-requests asks for it."""
+        if self.told.args.log_requests:
+            meta = {"prompt_tokens": prompt, "completion_tokens": said, **self.speculated(said, work)}
+            self.rank.log.request(name, meta)
+
+    def speculated(self, said: int, work: Work) -> dict[str, Any]:
+        """What speculation did for a request, as meta_info says it."""
+        if not self.told.eagle or not work.verified:
+            return {}
+        right = said - work.verified
+        told = {"spec_verify_ct": work.verified, "spec_num_correct_drafts": right}
+        return told | {"spec_accept_length": said / work.verified}
+
     def generated(self, whole: str, work: Work, told: tuple[str, list[str], str], began: float) -> dict[str, Any]:
         """A response of /generate."""
         prompt, said, finish = told
@@ -138,8 +154,9 @@ class Service:
             "weight_version": "default",
             "e2e_latency": time.monotonic() - began,
         }
-        if self.told.eagle and work.verified:
-            meta |= {"spec_verify_ct": work.verified, "spec_accept_length": len(said) / work.verified}
+        meta |= self.speculated(len(said), work)
+        if finish:
+            self.finished(meta["id"], meta["prompt_tokens"], len(said), work)
         return {"text": whole, "meta_info": meta}
 
     def complete(self, body: Body) -> Answer:

@@ -31,15 +31,16 @@ def told(what: str, text: str, rank: int | None = None, folder: str = "") -> Wat
 
 @dataclass
 class Post:
-    """`holder`: who takes the lock, for others to read. `key` is the API's, or empty."""
+    """`holder`: who takes the lock, for others to read. `key` is the API's, or empty. `watches`: let others see it."""
 
     cluster: Cluster
     holder: str
     key: str = field(default="", repr=False)
+    watches: bool = False
 
     def __post_init__(self) -> None:
         self.seen: queue.Queue[Seen] = queue.Queue()
-        self.contacts = Contacts(self.cluster, self.seen.put)
+        self.contacts = Contacts(self.cluster, self.seen.put, self.holder if self.watches else "")
 
     def close(self) -> None:
         self.contacts.close()

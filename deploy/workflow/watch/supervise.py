@@ -48,7 +48,7 @@ class Asked:
 
     def post(self) -> Post:
         document = self.read()
-        return Post(document.cluster, self.holder, api_key(document, self.environ))
+        return Post(document.cluster, self.holder, api_key(document, self.environ), watches=True)
 
 
 def up_and_watch(asked: Asked, options: Options) -> Iterator[Event]:

@@ -28,14 +28,16 @@ class Made:
 
     def __init__(self, fails: dict[int, Failure] | None = None) -> None:
         self.fails, self.timed, self.bodies = fails or {}, 0, list[Any]()
+        self.state, self.flags, self.flushed = dict[str, float](), dict[str, str](), 0
 
     def request(self, target: Target, path: str, body: Any = None, method: str = "") -> Raw:
         if path == "/v1/models":
             return raw((0.1, json.dumps({"data": [{"id": "m", "max_model_len": 9000}]}).encode()))
         if path == "/get_server_info":
-            told = {"version": "9", "tp_size": 4, "api_key": "hidden", "internal_states": [{}]}
+            told = {"version": "9", "tp_size": 4, "api_key": "hidden", "internal_states": [self.state], **self.flags}
             return raw((0.1, json.dumps(told).encode()))
         if path != CHAT:
+            self.flushed += path == facts.FLUSH
             return raw((0.1, b"{}"))
         self.bodies.append(body)
         if not body.get("stream"):
@@ -58,9 +60,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     return put  # type: ignore[return-value]
 
 
-def run(out: Path, repeats: int = 2) -> tuple[list[Any], Any]:
+def run(out: Path, repeats: int = 2, name: str = "context") -> tuple[list[Any], Any]:
     wish = Wish(repeats, 1, 64, (512, 1024, 50_000))
-    going = bench(Order(("context",), out, wish), Place(Target("http://x:1/v1"), "i@sha256:1", ("a table",)))
+    going = bench(Order((name,), out, wish), Place(Target("http://x:1/v1"), "i@sha256:1", ("a table",)))
     events = []
     while True:
         try:
@@ -94,6 +96,32 @@ def test_prompts_are_as_long_as_asked_and_begin_alike_only_where_warm_is_meant(s
     begins = [prompt[:40] for prompt in timed]
     assert len(set(begins)) == 9  # two cold and one warm for each of three lengths
     assert timed[2] != timed[3]
+
+
+@pytest.mark.parametrize(("name", "answers"), [("toolcall", 36), ("thinking", 12), ("agentic", 2)])
+def test_no_prefix_cache_knows_what_another_request_began_with(
+    name: str, answers: int, serve: Any, tmp_path: Path
+) -> None:
+    """A template puts the tools first, then the messages; the second question of a puzzle goes on from the first."""
+    made = serve(Made())
+    run(tmp_path, name=name)
+    asked = made.bodies[1:]
+    assert len(asked) == answers
+    firsts = [body for body in asked if len(body["messages"]) <= 2]
+    begins = [json.dumps([body.get("tools"), body["messages"]])[:160] for body in firsts]
+    assert len(set(begins)) == len(begins)
+
+
+def test_the_accept_length_is_a_fact_of_every_run_of_a_server_that_speculates(serve: Any, tmp_path: Path) -> None:
+    made = serve(Made())
+    made.state, made.flags = {"avg_spec_accept_length": 2.75}, {"speculative_algorithm": "EAGLE"}
+    for name in ("context", "thinking"):
+        _, (found,) = run(tmp_path / name, name=name)
+        assert found.server.accept_length == 2.75
+    assert made.flushed > 2
+    made.flags = {}
+    _, (found,) = run(tmp_path / "off", name="thinking")
+    assert found.server.accept_length is None
 
 
 def test_a_failure_is_in_no_median_and_makes_an_error(serve: Any, tmp_path: Path) -> None:

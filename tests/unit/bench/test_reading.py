@@ -29,6 +29,12 @@ def test_a_line_has_the_time_of_its_last_byte_however_it_was_cut() -> None:
     assert [at for at, line in lines(cut) if line] == [0.2, 0.2, 0.3]
 
 
+def test_half_of_a_character_that_was_cut_in_two_is_no_failure() -> None:
+    half = b'data: {"choices": [{"delta": {"content": "\\ud83d"}, "finish_reason": null}]}\n\n'
+    answer = read_stream(raw((0.1, half), *END))
+    assert (answer.text, answer.failure) == ("\ud83d", None)
+
+
 def test_tokens_of_the_first_chunk_are_known_where_the_server_counts_as_it_goes() -> None:
     counted = event({"content": "a"}, None, {"completion_tokens": 2, "prompt_tokens": 5})
     assert read_stream(raw((0.1, counted), *END)).first_tokens == 2

@@ -19,13 +19,14 @@ from deploy.bench.stage import Aside, Fallen, Launched, Side
 from deploy.bench.suite import Setting, Wish
 from deploy.bench.suites import eagle, tables
 from deploy.cluster.load import load
+from deploy.command import Command, Result
 from deploy.errors import BenchError, RemoteError
 from deploy.event import Event, Note
 from deploy.launch.sglang import server_flags
 from deploy.tune.comparison import Compared
 from deploy.tune.comparison import Side as Measured
 from deploy.workflow.kernel_suite import case
-from deploy.workflow.stage import NO_TABLES, as_it_was, changed
+from deploy.workflow.stage import NO_TABLES, Stage, as_it_was, changed
 from tests.unit.bench.answers import steady
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +41,12 @@ class Played:
     falls: set[Side] = field(default_factory=set)
     dies: set[Side] = field(default_factory=set)
     asked: list[Side] = field(default_factory=list)
+    refuses: bool = False
     now: Side = field(default_factory=lambda: Side(speculation=True))
+
+    def check(self) -> None:
+        if self.refuses:
+            raise BenchError("the lab is watched", "stop that watch")
 
     def launch(self, side: Side) -> Generator[Event, None, Launched | Fallen]:
         self.asked.append(side)
@@ -80,6 +86,18 @@ def cases(found: list[Event | Case]) -> dict[str, Case]:
     return {one.name: one for one in found if isinstance(one, Case)}
 
 
+def test_a_side_is_not_launched_while_a_watch_would_bring_back_what_is_taken_down(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "watcher `up --watch` of ada on desk\nmemory_available 9\nclock 1.0\npulse\n"
+    looks = {rank: Result(Command(("true",)), 0, said if rank == 2 else "clock 1.0\npulse\n") for rank in range(4)}
+    monkeypatch.setattr(Stage, "_looks", lambda _: looks)
+    stage = Stage(load(str(root / "tests/golden/four-sparks/cluster.yaml")), {}, "a test")
+    with pytest.raises(BenchError, match=r"is watched by `up --watch` of ada on desk"):
+        next(stage.launch(Side(speculation=False)))
+    assert not stage.changed
+
+
 def test_eagle_measures_both_sides_and_tells_acceptance_only_where_it_speculates(played: Played) -> None:
     found = cases(run(eagle, played))
     assert played.asked == [Side(speculation=False)]
@@ -87,6 +105,14 @@ def test_eagle_measures_both_sides_and_tells_acceptance_only_where_it_speculates
     assert found["code, speculation on"].figures["accept_length"].median == 2.5
     assert found["code, speculation on"].figures["accept_rate"].median == 0.5
     assert "accept_length" not in found["code, speculation off"].figures
+
+
+@pytest.mark.parametrize("suite", [eagle, tables])
+def test_nothing_is_measured_where_no_side_can_be_launched(suite: Any, played: Played) -> None:
+    played.refuses = True
+    going = suite.run(Setting(Target("http://h:1"), played.facts(), Wish(2, 1, 128), stage=played))
+    with pytest.raises(BenchError, match="watched"):
+        next(going)
 
 
 def test_eagle_without_a_stage_measures_one_side_and_says_what_the_other_takes(played: Played) -> None:
