@@ -18,8 +18,6 @@ ABSENT = ("xgrammar", "vllm", "outlines", "decord", "flashinfer", "anthropic", "
 class StandIn(ModuleType):
     """A module in which every name is a class that can be subclassed and does nothing."""
 
-    __path__: list[str] = []
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)

@@ -1,6 +1,7 @@
 """What adaptive MoE cannot serve, said at start: of the flags, of a routing, of a layer. Imports no part of SGLang."""
 
 import argparse
+import importlib
 from typing import Any, Dict, Iterable, Optional, Union
 
 AUTO = "auto"
@@ -43,14 +44,24 @@ def take_server(args: Any) -> None:
     """Before SGLang chooses a backend of its own: refuse what the flags rule out, and hold the backend to triton."""
     from sglang.srt.utils import is_cuda, is_triton_kernels_available
 
+    unusable = _unusable() if is_triton_kernels_available() else "it is not installed"
     here = {
         "no CUDA device": args.device not in (None, "cuda") or not is_cuda(),
-        "the package triton_kernels is missing": not is_triton_kernels_available(),
+        f"the package triton_kernels: {unusable}": unusable,
         f"--moe-runner-backend {args.moe_runner_backend}": args.moe_runner_backend not in ("auto", "triton"),
     }
     refuse("these flags", [*_true(here), *_flags(args)])
     # Else SGLang takes triton_kernels alone for gpt-oss.
     args.moe_runner_backend = "triton"
+
+
+def _unusable() -> str:
+    """Why triton_kernels cannot run with this Triton, or "": it is part of sgl-kernel, which may be made for another."""
+    try:
+        importlib.import_module("triton_kernels.matmul_ogs")
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def check_server(args: Any) -> None:
