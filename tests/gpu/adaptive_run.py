@@ -69,7 +69,7 @@ def one_model(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     until = time.time() + asked.seconds
     adaptive_tree.reach(asked.tree, asked.own)
-    adaptive_tree.start(PORT + asked.model + 10 * asked.warm)
+    adaptive_tree.start(f"tcp://127.0.0.1:{PORT + asked.model + 10 * asked.warm}")
     from tests.gpu import adaptive_show as show
     from tests.gpu.adaptive_layers import MODELS
 

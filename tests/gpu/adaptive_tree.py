@@ -21,7 +21,14 @@ class StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {})
+        return type(name, (), {"__get_pydantic_core_schema__": classmethod(_anything)})
+
+
+def _anything(*_: Any) -> Any:
+    """A field of such a type, in a model that is only defined."""
+    from pydantic_core import core_schema
+
+    return core_schema.any_schema()
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -67,7 +74,7 @@ def fill_kernels() -> None:
     sgl_kernel.__getattr__ = missing
 
 
-def start(port: int, backend: str = "nccl", **flags: Any) -> Any:
+def start(rendezvous: str, backend: str = "nccl", **flags: Any) -> Any:
     """SGLang's server arguments and its groups of one rank, as a scheduler has them before it builds a model."""
     from sglang.srt import server_args  # type: ignore[import-not-found]
     from sglang.srt.distributed import parallel_state  # type: ignore[import-not-found]
@@ -75,8 +82,8 @@ def start(port: int, backend: str = "nccl", **flags: Any) -> Any:
 
     args = server_args.ServerArgs(model_path="dummy", **flags)
     server_args.set_global_server_args_for_scheduler(args)
-    address = f"tcp://127.0.0.1:{port}"
-    parallel_state.init_distributed_environment(1, 0, address, 0, backend)
+
+    parallel_state.init_distributed_environment(1, 0, rendezvous, 0, backend)
     parallel_state.initialize_model_parallel()
     initialize_moe_config(args)
     return args
