@@ -300,7 +300,7 @@ def serverargs_calls_the_check_before_and_after_it_adjusts_itself() -> None:
     steps = [name for name in vars(server_args.ServerArgs) if name.startswith("_handle_")]
     with mock.patch.multiple(
         limits, take_server=lambda _: said.append("take"), check_server=lambda _: said.append("check")
-    ):  # noqa: E501
+    ):
         patches = [mock.patch.object(server_args.ServerArgs, name, return_value=None) for name in steps]
         for one in patches:
             one.start()
@@ -383,7 +383,7 @@ def the_ranks_of_a_gang_take_what_the_first_one_found() -> None:
 
     measured = mock.Mock(
         return_value={8: {"triton": 1.0, "triton_kernels": 2.0}, 32: {"triton": 2.0, "triton_kernels": 1.0}}
-    )  # noqa: E501
+    )
     for rank, threshold in ((0, 32), (1, 77)):
         group = SimpleNamespace(rank_in_group=rank, world_size=2, broadcast_object=broadcast)
         with (
