@@ -67,7 +67,8 @@ def fill(layer: Layer) -> None:
     for name in ("w13_weight", "w2_weight"):
         weight = getattr(layer.moe, name).data
         for expert in weight:
-            expert.normal_(std=expert.shape[-1] ** -0.5, generator=dice)
+            # [K, N], as triton_kernels has them.
+            expert.normal_(std=expert.shape[0] ** -0.5, generator=dice)
         bias = getattr(layer.moe, f"{name}_bias", None)
         if bias is not None:
             bias.data.normal_(std=0.1, generator=dice)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import triton
 from sglang.srt.adaptive_moe import choice  # type: ignore[import-not-found]
-from sglang.srt.version import __version__ as sglang_version  # type: ignore[import-not-found]
+from sglang.version import __version__ as sglang_version  # type: ignore[import-not-found]
 
 from tests.gpu import adaptive_layers as layers
 from tests.gpu.adaptive_layers import Layer, Model, Tensor
@@ -52,8 +52,8 @@ def scene(model: Model) -> tuple[Scene, dict[str, Any]]:
     threshold = choice.THRESHOLDS[(model.experts, model.hidden)]
     memory = _memory(model, adaptive, before)
     alone, other = layers.build(model, "triton"), layers.build(model, "triton_kernel")
-    layers.share(adaptive, alone)
-    layers.transpose(adaptive, other)
+    layers.transpose(adaptive, alone)
+    layers.share(adaptive, other)
     torch.cuda.empty_cache()
     memory["activations"] = {name: _peak(model, one) for name, one in (("triton", alone), ("triton_kernels", other))}
     settled = choice.told(threshold)
@@ -63,16 +63,13 @@ def scene(model: Model) -> tuple[Scene, dict[str, Any]]:
 def _memory(model: Model, adaptive: Layer, before: int) -> dict[str, Any]:
     """Bytes: of the weights, held after both backends ran, and at the peak of that."""
     activations = {}
+    shape = (model.experts, model.hidden)
     for name, threshold in (("triton", choice.NEVER), ("triton_kernels", 1)):
-        choice.THRESHOLDS[(model.experts, model.hidden)], old = threshold, _threshold(model)
+        choice.THRESHOLDS[shape], old = threshold, choice.THRESHOLDS[shape]
         activations[name] = _peak(model, adaptive)
-        choice.THRESHOLDS[(model.experts, model.hidden)] = old
+        choice.THRESHOLDS[shape] = old
     held = torch.cuda.memory_allocated() - before
     return {"weights": layers.bytes_of(adaptive), "held": held, "adaptive": activations}
-
-
-def _threshold(model: Model) -> int:
-    return int(choice.THRESHOLDS[(model.experts, model.hidden)])
 
 
 def _peak(model: Model, layer: Layer, tokens: int = 8192) -> int:
@@ -91,7 +88,9 @@ def _peak(model: Model, layer: Layer, tokens: int = 8192) -> int:
 def warm(model: Model, sizes: Iterable[int]) -> None:
     """Compile all that a run needs, into Triton's and the compiler's caches; what fails is said and left."""
     for backend in ("triton", "triton_kernel", "view"):
-        layer = layers.build(model, "triton" if backend == "view" else backend, 1 if backend == "view" else None)
+        layer = layers.build(
+            model, "triton" if backend == "view" else backend, choice.NEVER if backend == "view" else None
+        )
         for tokens in sorted({*sizes, 1536, 3072}, reverse=True):
             try:
                 layer(*batch(model, tokens))
@@ -106,14 +105,25 @@ def warm(model: Model, sizes: Iterable[int]) -> None:
 def size(one: Scene, tokens: int) -> dict[str, Any]:
     """Errors, times without a graph and as one, and what the adaptive layer chose there."""
     rows, logits = batch(one.model, tokens)
-    wanted = layers.reference(one.model, one.adaptive, rows, logits)
+    wanted = layers.reference(one.model, one.triton, rows, logits)
     ways = {"triton": one.triton, "triton_kernels": one.triton_kernels, "adaptive": one.adaptive}
-    found = {name: {"error": _error(layer(rows, logits), wanted)} for name, layer in ways.items()}
     calls = {name: (lambda layer=layer: layer(rows, logits)) for name, layer in ways.items()}
-    # The better backend twice: how far two medians of the same thing lie apart.
+    calls["triton on the view"] = lambda: _forced(one, choice.NEVER, rows, logits)
+    found = {name: _error(call(), wanted) for name, call in calls.items()}
+    # Both backends twice: how far two medians of the same thing lie apart.
     eager = in_turn(calls | {"triton again": calls["triton"], "triton_kernels again": calls["triton_kernels"]})
-    row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "ways": found, "eager": eager}
+    row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "errors": found, "eager": eager}
     return row | _graphs(calls, one, (rows, logits), wanted)
+
+
+def _forced(one: Scene, threshold: int, rows: Tensor, logits: Tensor) -> Tensor:
+    """The adaptive layer with another threshold than its own."""
+    shape = (one.model.experts, one.model.hidden)
+    choice.THRESHOLDS[shape], old = threshold, choice.THRESHOLDS[shape]
+    try:
+        return one.adaptive(rows, logits)
+    finally:
+        choice.THRESHOLDS[shape] = old
 
 
 def _error(out: Tensor, wanted: Tensor) -> dict[str, float]:

@@ -118,11 +118,42 @@ def both_runners_are_made_over_one_storage() -> None:
         assert backends == ["triton", "triton_kernel"]
         views = adaptive._views(one)
         for view, weight in ((views.w13_weight, one.w13_weight), (views.w2_weight, one.w2_weight)):
-            assert view.data_ptr() == weight.data_ptr()
-            assert view.shape == weight.transpose(1, 2).shape
+            assert weight.is_contiguous()
+            assert (view.data_ptr(), view.shape) == (weight.data_ptr(), weight.transpose(1, 2).shape)
         assert adaptive._views(one) is views
         one.w13_weight.data = one.w13_weight.data.clone()
         assert adaptive._views(one).w13_weight.data_ptr() == one.w13_weight.data_ptr()
+
+
+def a_loaded_layer_views_as_sglangs_own_has_its_weights() -> None:
+    import torch
+
+    dice = torch.Generator().manual_seed(0)
+    with asked(None):
+        stock = layer()
+    with asked(THRESHOLD):
+        one = layer()
+    for name, shard, shape in (("w13", "w1", (32, 64)), ("w13", "w3", (32, 64)), ("w2", "w2", (64, 32))):
+        loaded = torch.randn(shape, generator=dice).bfloat16()
+        for each in (stock, one):
+            each.weight_loader(getattr(each, f"{name}_weight"), loaded, f"{name}_weight", shard, 3)
+    views = one.quant_method.adaptive._views(one)
+    assert torch.equal(views.w13_weight[3], stock.w13_weight[3])
+    assert torch.equal(views.w2_weight[3], stock.w2_weight[3])
+
+
+def only_a_transposed_view_of_whole_weights_passes_sglangs_assertion() -> None:
+    import torch
+    from sglang.srt.layers.moe.fused_moe_triton import fused_moe
+
+    whole = torch.zeros(8, 64, 64)
+    for weight, passes in ((whole, True), (whole.mT, True), (torch.zeros(8, 64, 128)[:, :, ::2], False)):
+        said = ""
+        try:
+            fused_moe.fused_experts_impl(torch.zeros(1, 64), weight, weight, torch.zeros(1, 2), torch.zeros(1, 2))
+        except Exception as error:  # a kernel cannot run here: what counts is how far it comes
+            said = str(error)
+        assert ("must be contiguous" in said) != passes, said
 
 
 def without_the_flag_a_layer_is_sglangs_own() -> None:
@@ -251,6 +282,7 @@ def every_flag_that_rules_it_out_is_refused_at_start() -> None:
         ({"enable_eplb": True}, "--enable-eplb"),
         ({"init_expert_location": "x.json"}, "--init-expert-location x.json"),
         ({"expert_distribution_recorder_mode": "stat"}, "an expert distribution recorder"),
+        ({"enable_torch_compile": True}, "--enable-torch-compile"),
         ({"enable_piecewise_cuda_graph": True}, "--enable-piecewise-cuda-graph"),
         ({"enable_deterministic_inference": True}, "--enable-deterministic-inference"),
         ({"device": "cpu"}, "no CUDA device"),
@@ -419,6 +451,8 @@ CHECKS: tuple[Check, ...] = (
     the_flags_are_off_and_1536_by_default,
     the_threshold_is_a_number_of_tokens_or_auto,
     both_runners_are_made_over_one_storage,
+    a_loaded_layer_views_as_sglangs_own_has_its_weights,
+    only_a_transposed_view_of_whole_weights_passes_sglangs_assertion,
     without_the_flag_a_layer_is_sglangs_own,
     the_choice_is_right_at_the_threshold_one_below_and_one_above,
     a_shape_without_an_adaptive_layer_is_routed_as_before,

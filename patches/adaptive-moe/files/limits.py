@@ -84,6 +84,7 @@ def _flags(args: Any) -> Iterable[str]:
             "an expert distribution recorder": args.expert_distribution_recorder_mode is not None,
             "LoRA": bool(args.enable_lora or args.lora_paths),
             f"--speculative-moe-runner-backend {spec}": spec not in (None, "auto", "triton"),
+            "--enable-torch-compile": args.enable_torch_compile,
             "--enable-piecewise-cuda-graph, whose graphs freeze one choice": args.enable_piecewise_cuda_graph,
             "--enable-deterministic-inference": args.enable_deterministic_inference,
             f"--adaptive-moe-batch-threshold {args.adaptive_moe_batch_threshold}": not _valid(args),
