@@ -58,6 +58,8 @@ def build(model: Model, backend: str, threshold: int | str | None = None) -> Lay
             params_dtype=torch.bfloat16, inplace=False, **swiglu,
         )  # fmt: skip
     form = {"triton": TopKOutputFormat.STANDARD, "triton_kernel": TopKOutputFormat.TRITON_KERNEL}[backend]
+    # What a server with the flag has; a layer keeps what it was built with.
+    utils.MOE_RUNNER_BACKEND = utils.MoeRunnerBackend.TRITON
     return Layer(moe, TopK(top_k=model.top_k, output_format=None if threshold is not None else form))
 
 
