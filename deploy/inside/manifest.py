@@ -103,8 +103,9 @@ def load(folder: Path, chosen: Collection[str] = ()) -> Manifest:
             if path in added:
                 raise PatchError(Problem(path, "one set that adds it", "two"))
             added[_inside(path)] = content
-    known = {path: {base: State(**state) for base, state in states.items()} for path, states in raw["known"].items()}
-    return Manifest(_edits(sets), known, added)
+    edits, states = _edits(sets), raw["known"]
+    known = {path: {base: State(**one) for base, one in states[path].items()} for path in edits if path in states}
+    return Manifest(edits, known, added)
 
 
 def _sets(raw: dict[str, Any], chosen: Collection[str]) -> list[dict[str, Any]]:
