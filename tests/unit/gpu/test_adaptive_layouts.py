@@ -1,4 +1,4 @@
-"""Why the adaptive layer keeps its weights as triton_kernels has them: both backends over both layouts, on a real GPU."""
+"""Why the adaptive layer keeps its weights as triton_kernels has them: both backends, both layouts, on a real GPU."""
 
 from __future__ import annotations
 
