@@ -26,12 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there, not to stdout.")
 @click.option("--check", is_flag=True, help="Write nothing; exit code 3 unless --output (default: Dockerfile) is true.")
 @options.with_tune
-def render(path: str, output: Path | None, check: bool, with_tune: bool) -> None:
+@options.with_sets
+def render(path: str, output: Path | None, check: bool, with_tune: bool, sets: tuple[str, ...]) -> None:
     """Write the Dockerfile, or check that the committed one is true."""
     from deploy.cluster.load import load
     from deploy.image.dockerfile import render
 
-    image = load(path).cluster.image
+    image = load(path).cluster.image.with_patches(sets)
     text = render(image.with_tune if with_tune else image)
     if check:
         _compare(output or ROOT / "Dockerfile", text, path)
@@ -92,11 +93,13 @@ def _write(path: Path, text: str) -> None:
 @options.key_password
 @options.keyless
 @options.with_tune
+@options.with_sets
 @options.allow_unsafe
 @options.quiet
 def build(  # noqa: PLR0913
     path: str, then_push: bool, engine: str | None, then_lock: bool, rebuild: bool, dry_run: bool, with_tune: bool,
-    allow_unsafe: bool, quiet: bool, attest: bool, sign_key: str | None, variable: str, keyless: bool,
+    sets: tuple[str, ...], allow_unsafe: bool, quiet: bool, attest: bool, sign_key: str | None, variable: str,
+    keyless: bool,
 ) -> None:  # fmt: skip
     """Build the image on top of the base.
 
@@ -114,7 +117,7 @@ def build(  # noqa: PLR0913
     seal = _seal(attest, sign_key, variable, keyless=keyless) if attest or sign_key or keyless else None
     if seal and not then_push:
         raise click.UsageError("--attest, --sign-key and --keyless need --push: they are kept in the registry")
-    wanted = _order(path, with_tune=with_tune, allow_unsafe=allow_unsafe, gated=True)
+    wanted = _order(path, with_tune=with_tune, sets=sets, allow_unsafe=allow_unsafe, gated=True)
     lock = Path(path).parent / "image.lock.json"
     if dry_run:
         click.echo(_described(wanted))
@@ -122,7 +125,8 @@ def build(  # noqa: PLR0913
         click.echo(_shown(workflow.lock(wanted, lock), quiet=quiet))
     else:
         click.echo(_shown(workflow.build(wanted, workflow.Build(chosen, then_push, rebuild, lock, seal)), quiet=quiet))
-        _next(("tune" if with_tune else "up") if then_push else "push", path, with_tune=with_tune, quiet=quiet)
+        verb = ("tune" if with_tune else "up") if then_push else "push"
+        _next(verb, path, with_tune=with_tune, sets=sets, quiet=quiet)
 
 
 def _seal(attest: bool, sign_key: str | None, variable: str, *, keyless: bool) -> Seal:
@@ -135,21 +139,26 @@ def _seal(attest: bool, sign_key: str | None, variable: str, *, keyless: bool) -
 @click.command()
 @options.nodes
 @options.with_tune
+@options.with_sets
 @options.allow_unsafe
 @options.quiet
-def push(path: str, with_tune: bool, allow_unsafe: bool, quiet: bool) -> None:
+def push(path: str, with_tune: bool, sets: tuple[str, ...], allow_unsafe: bool, quiet: bool) -> None:
     """Push the image from the Docker Engine here to its repository, with the credentials that Docker has for it.
 
     `build --push` needs no Docker Engine, and is quicker. Exit code 3 where it fails.
     """
     from deploy.workflow import image as workflow
 
-    click.echo(_shown(workflow.push(_order(path, with_tune=with_tune, allow_unsafe=allow_unsafe)), quiet=quiet))
-    _next("tune" if with_tune else "up", path, with_tune=with_tune, quiet=quiet)
+    wanted = _order(path, with_tune=with_tune, sets=sets, allow_unsafe=allow_unsafe)
+    click.echo(_shown(workflow.push(wanted), quiet=quiet))
+    _next("tune" if with_tune else "up", path, with_tune=with_tune, sets=sets, quiet=quiet)
 
 
-def _next(verb: str, path: str, *, with_tune: bool, quiet: bool) -> None:
+def _next(verb: str, path: str, *, with_tune: bool, sets: tuple[str, ...], quiet: bool) -> None:
     flag = " --with-tune" if with_tune and verb == "push" else ""
+    flag += "".join(f" --with {name}" for name in sets if verb == "push")
+    if sets and verb != "push" and not quiet:
+        click.echo(f"for {verb}, write into {path}, under image: patches: [{', '.join(sets)}]", err=True)
     if not quiet:
         click.echo(f"next: python build-and-deploy.py {verb}{flag} --nodes {path}", err=True)
 
@@ -172,7 +181,7 @@ def mirror(path: str, quiet: bool) -> None:
         click.echo(f"next: in {path}, under image, write\n  base: {reference}", err=True)
 
 
-def _order(path: str, *, with_tune: bool, allow_unsafe: bool, gated: bool = False) -> Order:
+def _order(path: str, *, with_tune: bool, sets: tuple[str, ...], allow_unsafe: bool, gated: bool = False) -> Order:
     from deploy.cluster.load import load
     from deploy.image.order import order
     from deploy.workflow.gate import allowing_unsafe, gate
@@ -180,7 +189,8 @@ def _order(path: str, *, with_tune: bool, allow_unsafe: bool, gated: bool = Fals
     cluster = allowing_unsafe(load(path), asked=allow_unsafe).cluster
     for what in gate(cluster, ROOT) if gated else ():
         click.echo(f"warning: allowed by image.allow: {what}", err=True)
-    return order(cluster.image.with_tune if with_tune else cluster.image, ROOT)
+    image = cluster.image.with_patches(sets)
+    return order(image.with_tune if with_tune else image, ROOT)
 
 
 def _shown(events: Generator[Event, None, str], *, quiet: bool) -> str:

@@ -24,6 +24,14 @@ with_tune = click.option(
     "--with-tune", is_flag=True, help="The image that `tune` runs: the same, with Ray and the tuner on top."
 )
 
+with_sets = click.option(
+    "--with",
+    "sets",
+    multiple=True,
+    metavar="SET",
+    help="The image with this optional set of patches too, as image.patches says for good; can be repeated.",
+)
+
 key_password = click.option(
     "--key-password",
     "variable",

@@ -90,6 +90,10 @@ class Image(Strict):
         "3.12", description="Python inside the base, in quotes: it decides which wheels the tuning layer takes."
     )
     ray: Version = Field("2.59.0", description="Ray in the tuning layer.")
+    patches: list[Name] = Field(
+        default_factory=list,
+        description="Optional sets of patches/ that are built in; `patches sets` lists them, `--with` adds one.",
+    )
     allow: list[Allowance] = Field(
         default_factory=list,
         description="What the build does in spite of a warning. unknown-base: patch files that patches/ does not know; "
@@ -100,6 +104,10 @@ class Image(Strict):
     def with_tune(self) -> Image:
         """The image that `tune` runs on the nodes: the same with the tuning layer."""
         return self.model_copy(update={"tune": True})
+
+    def with_patches(self, names: tuple[str, ...]) -> Image:
+        """The same image with more optional sets of patches."""
+        return self.model_copy(update={"patches": sorted({*self.patches, *names})})
 
     @field_validator("nccl")
     @classmethod

@@ -108,7 +108,7 @@ def _patches(order: Order) -> Iterator[Patches]:
             if path.startswith("patches/"):
                 (place := Path(folder, path)).parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(order.context.files[path].content)
-        yield patched.manifest(Path(folder, "patches"))
+        yield patched.manifest(Path(folder, "patches"), order.image.patches)
 
 
 def _ground(order: Order, source: Repository, lock: Path) -> Generator[Event, None, Ground]:

@@ -18,6 +18,7 @@ from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
 from deploy.image.dockerfile import KERNELS, PINS, TUNING_FOLDERS, TUNING_MODULES, fields, render, templates
 from deploy.image.pinned import Pinned, not_pinned, pinned
+from deploy.patchset import unknown
 
 INSIDE = ("deploy/__init__.py", "deploy/inside", *KERNELS)
 """What runs inside the image; it lies there as it lies here."""
@@ -144,9 +145,17 @@ def _parts(image: Image, read: Reader) -> dict[str, ContextFile]:
         if not found:
             raise ConfigError(f"{missing}: is missing or empty, and the image is built from it", hint)
         files.update(found)
+    _known(image, files)
     for one in pinned(image):
         files.update(_pin(one, read))
     return files
+
+
+def _known(image: Image, files: Mapping[str, ContextFile]) -> None:
+    """Raises ConfigError for an optional set of patches that there is not."""
+    for name in unknown(files["patches/manifest.json"].content.decode(), image.patches) if image.patches else ():
+        hint = "`python build-and-deploy.py patches sets` lists them"
+        raise ConfigError(f"image.patches: {name} is no optional set of patches/", hint)
 
 
 def _pin(one: Pinned, read: Reader) -> Mapping[str, ContextFile]:

@@ -36,6 +36,8 @@ TUNING_STARTED = ("deploy.tune.node", "deploy.tune.crew", "deploy.tune.gpu.worke
 """Modules of it that processes begin with. They import torch and Triton only when they have work."""
 ALLOWED_LABEL = "io.sglang-spark.allowed"
 """On images that were built in spite of something, and on no other."""
+PATCHES_LABEL = "io.sglang-spark.patches"
+"""The optional sets of patches/ in an image; on no image without one."""
 
 
 def render(image: Image) -> str:
@@ -71,6 +73,7 @@ def fields(image: Image) -> dict[str, Any]:
         "variable": VARIABLE,
         "built_for": built_for_text(image),
         "allow": sorted(set(image.allow)),
+        "patches": sorted(set(image.patches)),
         "labels": labels(image),
     }
     return plain | (_tuning(image) if image.tune else {})
@@ -92,7 +95,8 @@ def built_for(image: Image) -> dict[str, Any]:
     """What the image's self-test holds it against."""
     allow = sorted(set(image.allow))
     words = {"sglang": image.sglang, "triton": image.triton, "tree": TREE, "nccl": image.nccl}
-    return {**words, "oldest_nccl": OLDEST_NCCL, "allow": allow}
+    patches = {"patches": sorted(set(image.patches))} if image.patches else {}
+    return {**words, "oldest_nccl": OLDEST_NCCL, "allow": allow, **patches}
 
 
 def built_for_text(image: Image) -> str:
@@ -117,6 +121,7 @@ def labels(image: Image) -> dict[str, str]:
         | ({"org.opencontainers.image.base.digest": digest} if digest else {})
         | ({ALLOWED_LABEL: allowed} if allowed else {})
         | ({"io.sglang-spark.ray": image.ray} if image.tune else {})
+        | ({PATCHES_LABEL: ",".join(sorted(set(image.patches)))} if image.patches else {})
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from deploy.inside.manifest import Manifest, PatchError, load
 from deploy.inside.plan import Plan, Status, plan, status
 
 
-def manifest(folder: Path) -> Manifest:
-    """All sets of patches/. Raises ConfigError."""
+def manifest(folder: Path, chosen: Collection[str] = ()) -> Manifest:
+    """The sets of patches/ that every image has, and the chosen ones. Raises ConfigError."""
     try:
-        return load(folder)
+        return load(folder, chosen)
     except (PatchError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         hint = "after a change of a set: `python -m deploy.inside.patch record`; docs/patches.md has all of it"
         raise ConfigError(f"{folder}: cannot be used: {error}", hint) from None

@@ -36,7 +36,10 @@ class Check:
 
 @dataclass(frozen=True)
 class BuiltFor:
-    """cluster.yaml's words about the image, as far as they can be held against it; `tree` is what was patched."""
+    """cluster.yaml's words about the image, as far as they can be held against it; `tree` is what was patched.
+
+    `patches` are the optional sets.
+    """
 
     sglang: str
     triton: str
@@ -44,13 +47,14 @@ class BuiltFor:
     nccl: str | None
     oldest_nccl: str
     allow: tuple[str, ...] = ()
+    patches: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> BuiltFor:
         """From the image's environment. Raises LookupError where it is no image of this toolkit's."""
         try:
             found = json.loads(environ[VARIABLE])
-            return cls(**{**found, "allow": tuple(found.get("allow", ()))})
+            return cls(**{**found, **{name: tuple(found.get(name, ())) for name in ("allow", "patches")}})
         except (KeyError, ValueError, TypeError) as error:
             words = "is not set" if isinstance(error, KeyError) else f"cannot be read: {error}"
             raise LookupError(f"{VARIABLE} {words}: this runs inside an image that `build` made") from None

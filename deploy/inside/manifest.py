@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class State:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All sets together. `edits` and `known` by path; `added` maps the path of a new file to its content."""
+    """The sets of an image together. `edits` and `known` by path; `added` maps a new file's path to its content."""
 
     edits: Mapping[str, tuple[Edit, ...]]
     known: Mapping[str, Mapping[str, State]]
@@ -87,11 +87,15 @@ def compiled(path: str, content: bytes) -> bytes:
     return content
 
 
-def load(folder: Path) -> Manifest:
-    """Read manifest.json and the new files beside it. Raises PatchError where they disagree."""
+def load(folder: Path, chosen: Collection[str] = ()) -> Manifest:
+    """Read manifest.json and the new files beside it, of optional sets those that are chosen by name.
+
+    Raises PatchError where the files disagree, and where no optional set has a name that is chosen.
+    """
     raw = _raw(folder)
+    sets = _sets(raw, chosen)
     added: dict[str, bytes] = {}
-    for one in raw["sets"].values():
+    for one in sets:
         for path, new in one.get("files", {}).items():
             content = (folder / _inside(new["source"])).read_bytes()
             if sha256(content) != new["sha256"]:
@@ -99,15 +103,29 @@ def load(folder: Path) -> Manifest:
             if path in added:
                 raise PatchError(Problem(path, "one set that adds it", "two"))
             added[_inside(path)] = content
-    known = {path: {base: State(**state) for base, state in states.items()} for path, states in raw["known"].items()}
-    return Manifest(_edits(raw), known, added)
+    edits, states = _edits(sets), raw["known"]
+    known = {path: {base: State(**one) for base, one in states[path].items()} for path in edits if path in states}
+    return Manifest(edits, known, added)
 
 
-def _edits(raw: dict[str, Any]) -> dict[str, tuple[Edit, ...]]:
-    """The edits of all sets, a file's in the order of the sets."""
+def _sets(raw: dict[str, Any], chosen: Collection[str]) -> list[dict[str, Any]]:
+    """The sets that every image has, and the chosen ones, in the manifest's order."""
+    optional = [name for name, one in raw["sets"].items() if one.get("optional")]
+    for name in sorted(set(chosen) - set(optional)):
+        raise PatchError(Problem(name, f"an optional set ({', '.join(optional) or 'there is none'})", "none so called"))
+    return [one for name, one in raw["sets"].items() if not one.get("optional") or name in chosen]
+
+
+def _edits(sets: list[dict[str, Any]]) -> dict[str, tuple[Edit, ...]]:
+    """The edits of sets, a file's in the order of the sets. Raises PatchError where an optional set shares a file.
+
+    A file would have as many known checksums as there are choices.
+    """
     edits: dict[str, tuple[Edit, ...]] = {}
-    for one in raw["sets"].values():
+    for one in sets:
         for path, changes in one.get("edits", {}).items():
+            if one.get("optional") and path in edits:
+                raise PatchError(Problem(path, "one set that edits it, as one of them is optional", "two"))
             edits[_inside(path)] = edits.get(path, ()) + tuple(Edit(**change) for change in changes)
     return edits
 
@@ -133,7 +151,7 @@ def record(folder: Path, trees: Mapping[str, Path]) -> None:
         for new in one.get("files", {}).values():
             new["sha256"] = sha256((folder / new["source"]).read_bytes())
     raw["known"] = {}
-    for path, edits in _edits(raw).items():
+    for path, edits in _edits(list(raw["sets"].values())).items():
         contents = {base: (tree / path).read_bytes() for base, tree in trees.items()}
         raw["known"][path] = {
             base: {"before": sha256(content), "after": sha256(produce(path, content, edits))}

@@ -77,6 +77,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         one.add_argument("--json", action="store_true", help="one JSON object")
     recorder = verbs.add_parser("record", help="recompute the manifest's checksums from unpatched trees")
     recorder.add_argument("trees", nargs="+", metavar="BASE=TREE")
+    for one in (applier, teller):
+        one.add_argument(
+            "--with", dest="chosen", action="append", default=[], metavar="SET", help="an optional set too"
+        )
     for one in verbs.choices.values():
         one.add_argument("--manifest", type=Path, required=True, metavar="DIR", help="the folder of manifest.json")
     return parser.parse_args(argv)
@@ -99,7 +103,7 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.verb == "record":
         record(asked.manifest, {base: Path(tree) for base, _, tree in (one.partition("=") for one in asked.trees)})
         return 0
-    manifest = load(asked.manifest)
+    manifest = load(asked.manifest, asked.chosen)
     if asked.verb == "status":
         found = status(read_tree(asked.tree, manifest), manifest)
         print(json.dumps(reported(found), indent=2) if asked.json else shown(found))

@@ -24,7 +24,7 @@ def patches(inside: Inside) -> Patches:
     """Every patched file, by its checksum."""
     needed = "every file as the manifest says"
     try:
-        manifest = load(inside.home / "patches")
+        manifest = load(inside.home / "patches", inside.built_for.patches)
         found = status(read_tree(inside.tree, manifest), manifest)
     except Exception as error:  # whatever it is, the other checks go on without it
         return Patches(Check("patches", FAILED, f"{type(error).__name__}: {error}", needed, CURE))

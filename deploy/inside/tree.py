@@ -60,6 +60,7 @@ def write_all(tree: Path, writes: Mapping[str, bytes]) -> None:
     targets = {path: _target(tree, path) for path in writes}
     waiting: list[tuple[Path, Path]] = []
     replaced: dict[Path, bytes | None] = {}
+    new_folders = {target.parent for target in targets.values() if not target.parent.exists()}
     try:
         for target in targets.values():
             _clear(target)
@@ -75,6 +76,10 @@ def write_all(tree: Path, writes: Mapping[str, bytes]) -> None:
     finally:
         for new, _ in waiting:
             new.unlink(missing_ok=True)
+        for folder in new_folders:
+            # One that a file came into stays.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _target(tree: Path, path: str) -> Path:
@@ -87,6 +92,7 @@ def _target(tree: Path, path: str) -> Path:
 
 def _beside(target: Path, content: bytes) -> Path:
     """The content in a file of its own beside the target, with the target's mode and owner."""
+    target.parent.mkdir(exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=WAITING, dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

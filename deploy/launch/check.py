@@ -29,10 +29,13 @@ _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 Choices = Mapping[str, tuple[str, ...]]
 
 
-def problems(cluster: Cluster, table: FlagTable, added: Choices) -> Iterator[Problem]:
-    """Every flag that this SGLang would refuse. `added` are the choices that the image's patches bring, by flag."""
+def problems(
+    cluster: Cluster, table: FlagTable, added: Choices, absent: Mapping[str, str] | None = None
+) -> Iterator[Problem]:
+    """Every flag that this SGLang would refuse. `added` are the choices that the image's patches bring, by flag;
+    `absent` are flags of optional sets of patches that the image lacks, and those sets."""
     for name in cluster.server:
-        yield from _flag(name, table)
+        yield from _flag(name, table, absent or {})
     flags = server_flags(cluster)
     for name, value in flags.items():
         flag = table.find(f"--{name}")
@@ -52,7 +55,7 @@ def _allowed(cluster: Cluster) -> Iterator[Problem]:
             yield Problem(("doctor", "allow", place), f"no check is called {name!r}{did_you_mean(name, list(MENDS))}")
 
 
-def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
+def _flag(name: str, table: FlagTable, absent: Mapping[str, str]) -> Iterator[Problem]:
     path = ("server", name)
     if name in DERIVED:
         yield Problem(path, f"must not be given: it {DERIVED[name]}")
@@ -60,6 +63,8 @@ def _flag(name: str, table: FlagTable) -> Iterator[Problem]:
         instead = "; write api_key: NAME beside server, with the name of a variable of your shell"
         what = "is a secret, and a command line can be read by everybody on the node"
         yield Problem(path, what + (instead if name == "api-key" else ""))
+    elif name in absent:
+        yield Problem(path, f"comes with a set of patches that the image lacks: image.patches: [{absent[name]}]")
     elif table.find(f"--{name}") is None:
         known = [spelling.lstrip("-") for flag in table.flags for spelling in flag.spellings]
         yield Problem(path, f"SGLang {table.version} has no flag --{name}{did_you_mean(name, known)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
 
 SERVER_ARGS = "srt/server_args.py"
@@ -51,6 +51,11 @@ class FlagTable:
         begun = [flag for flag in self.flags for text in flag.spellings if text.startswith(spelling)]
         found = exact or begun
         return found[0] if len(found) == 1 and spelling.startswith("--") else None
+
+    def extended(self, fields: Iterable[Mapping[str, Any]]) -> FlagTable:
+        """The same with more flags, each by the fields that `to_json` writes."""
+        flags = (*self.flags, *(_flag(dict(one)) for one in fields))
+        return replace(self, flags=tuple(sorted(flags, key=lambda flag: flag.name)))
 
     def to_json(self) -> str:
         """JSON text with one flag a line, so that a change of version reads as a diff."""

@@ -37,7 +37,7 @@ def made_of(image: Image, context: Context, root: Path) -> Expected:
 
 def _patched(image: Image, root: Path) -> dict[str, frozenset[str]]:
     """SGLang's files that a patch changes or adds, and the journal of that."""
-    known = patched.manifest(root / "patches")
+    known = patched.manifest(root / "patches", image.patches)
     anything: frozenset[str] = frozenset()
     edited = {path: frozenset(one.after for one in known.known.get(path, {}).values()) for path in known.edits}
     if "unknown-base" in image.allow:

@@ -14,7 +14,7 @@ from deploy.image.context import recipe, reference
 from deploy.launch.check import problems
 from deploy.launch.flags import FlagTable
 from deploy.launch.tables import table_for, versions
-from deploy.patchset import added_choices
+from deploy.patchset import Set, added_choices, in_image, sets
 
 NOT_SET = "{0} is not set in your shell: `read -rs {0}; export {0}` sets it unseen"
 KEY = re.compile(r"[!-~]+")
@@ -32,8 +32,22 @@ class Wanted:
 
 def checked(document: Document) -> Cluster:
     """The cluster, held against its SGLang version. Raises ConfigError with every mistake; contacts nothing."""
-    document.source.refuse(problems(document.cluster, _table(document), added_choices(ROOT / "patches")))
+    every = sets(ROOT / "patches")
+    there = in_image(every, document.cluster.image.patches)
+    table = _table(document).extended(flag for one in there for flag in one.new_flags)
+    absent = {flag["name"]: one.name for one in every if one not in there for flag in one.new_flags}
+    document.source.refuse(_sets(document, every))
+    document.source.refuse(problems(document.cluster, table, added_choices(there), absent))
     return document.cluster
+
+
+def _sets(document: Document, every: tuple[Set, ...]) -> Iterator[Problem]:
+    """The names in image.patches that are no optional set's."""
+    known = [one.name for one in every if one.optional]
+    for place, name in enumerate(document.cluster.image.patches):
+        if name not in known:
+            what = f"{name!r} is no optional set of patches: {', '.join(known)}"
+            yield Problem(("image", "patches", place), what)
 
 
 def wanted_image(image: Image) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from deploy.cluster.load import load
 from deploy.cluster.spec import Image
 from deploy.errors import ConfigError
 from deploy.image.context import recipe
-from deploy.image.dockerfile import TREE, labels, quoted, render, split_base
+from deploy.image.dockerfile import TREE, built_for, labels, quoted, render, split_base
 from deploy.inside.check import BuiltFor
 
 DIGEST = "sha256:" + "ab" * 32
@@ -117,3 +118,13 @@ def test_no_text_of_a_field_gets_out_of_its_label(text: str) -> None:
     assert rendered.count("\n") == plain.count("\n")
     assert re.fullmatch(r'"(?:[^"\\$]|\\["\\$])*"', quoted(text))
     assert re.sub(r"\\(.)", r"\1", quoted(text)[1:-1]) == text
+
+
+def test_an_optional_set_of_patches_is_applied_told_and_labelled() -> None:
+    image = GOLDEN["stock"].with_patches(("adaptive-moe",))
+    text = render(image)
+    assert "--manifest patches --with adaptive-moe\n" in text
+    assert labels(image)["io.sglang-spark.patches"] == "adaptive-moe"
+    environment = {"SGLANG_SPARK_BUILT_FOR": json.dumps(built_for(image))}
+    assert BuiltFor.read(environment).patches == ("adaptive-moe",)
+    assert BuiltFor.read({"SGLANG_SPARK_BUILT_FOR": json.dumps(built_for(GOLDEN["stock"]))}).patches == ()

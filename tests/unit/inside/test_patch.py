@@ -196,3 +196,53 @@ def test_two_sets_cannot_bring_the_same_file(patches: Path) -> None:
     (patches / "manifest.json").write_text(json.dumps(raw))
     with pytest.raises(PatchError, match="one set that adds it"):
         load(patches)
+
+
+def optional(tree: Path, patches: Path, edited: str) -> None:
+    """A further set that is optional and edits a file."""
+    raw = json.loads((patches / "manifest.json").read_text())
+    (patches / "two" / "files").mkdir(parents=True)
+    (patches / "two" / "files" / "more.py").write_text("z = 1\n")
+    edit = {"where": "after", "anchor": "w = 1\n", "text": "w = 2\n"}
+    (tree / "sglang" / "third.py").write_text("w = 1\n")
+    raw["sets"]["two"] = {
+        "optional": True,
+        "edits": {edited: [edit]},
+        "files": {"sglang/folder/more.py": {"source": "two/files/more.py", "sha256": ""}},
+    }
+    (patches / "manifest.json").write_text(json.dumps(raw))
+
+
+def test_an_optional_set_is_in_a_tree_that_asks_for_it_alone(tree: Path, patches: Path) -> None:
+    optional(tree, patches, "sglang/third.py")
+    assert main(["record", f"v1={tree}", "--manifest", str(patches)]) == 0
+    assert main(["apply", str(tree), "--manifest", str(patches)]) == 0
+    assert (tree / "sglang/third.py").read_text() == "w = 1\n"
+    assert main(["status", str(tree), "--manifest", str(patches), "--with", "two"]) == 1
+    assert main(["apply", str(tree), "--manifest", str(patches), "--with", "two"]) == 0
+    assert (tree / "sglang/folder/more.py").read_text() == "z = 1\n"
+    assert main(["status", str(tree), "--manifest", str(patches), "--with", "two"]) == 0
+    assert main(["status", str(tree), "--manifest", str(patches)]) == 0
+
+
+def test_a_set_that_is_not_there_or_not_optional_cannot_be_chosen(tree: Path, patches: Path) -> None:
+    for name in ("one", "three"):
+        with pytest.raises(PatchError, match="an optional set"):
+            load(patches, (name,))
+
+
+def test_an_optional_set_shares_no_file_with_another(tree: Path, patches: Path) -> None:
+    optional(tree, patches, PARSER)
+    assert main(["record", f"v1={tree}", "--manifest", str(patches)]) == 1
+
+
+def test_a_folder_that_a_failed_run_made_is_gone(tree: Path, patches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optional(tree, patches, "sglang/third.py")
+    assert main(["record", f"v1={tree}", "--manifest", str(patches)]) == 0
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deploy.inside.tree.os.replace", full)
+    assert main(["apply", str(tree), "--manifest", str(patches), "--with", "two"]) == 1
+    assert not (tree / "sglang/folder").exists()

@@ -113,3 +113,22 @@ def test_top_k_one_wants_a_chain() -> None:
 
 def test_the_draft_tree_is_taken_up_to_its_limit() -> None:
     assert mistakes("  speculative-num-draft-tokens: 11\n") == []
+
+
+def test_a_flag_of_a_set_that_the_image_lacks_says_how_to_get_it() -> None:
+    one = document("  enable-adaptive-moe: true\n")
+    (problem,) = problems(one.cluster, table_for("0.5.4.post2"), ADDED, {"enable-adaptive-moe": "adaptive-moe"})
+    assert "image.patches: [adaptive-moe]" in problem.what
+
+
+def test_a_flag_of_a_set_is_taken_where_the_image_has_it() -> None:
+    one = document("  enable-adaptive-moe: true\n")
+    fields = {
+        "name": "enable-adaptive-moe",
+        "spellings": ["--enable-adaptive-moe"],
+        "dest": "x",
+        "action": "store_true",
+    }
+    table = table_for("0.5.4.post2").extended([fields])
+    assert list(problems(one.cluster, table, ADDED)) == []
+    assert [flag.name for flag in table.flags] == sorted(flag.name for flag in table.flags)

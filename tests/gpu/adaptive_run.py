@@ -1,0 +1,101 @@
+"""Holds the patch set adaptive-moe against both backends on this host's GPU, and writes down what it found.
+
+    python3 -m tests.gpu.adaptive_run --tree TREE --own PACKAGES --out FILE [--seconds N]
+
+Layers, routing and kernels are those of the patched tree; adaptive_tree.py names what is stood in for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+"""The sizes of the table that came with the proposal."""
+PORT = 29610
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; `--model` is how the run calls itself."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.gpu.adaptive_run")
+    parser.add_argument("--tree", type=Path, required=True, help="a patched tree")
+    parser.add_argument("--own", type=Path, required=True, help="the packages that were carried")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=400, help="no size is begun later than that")
+    parser.add_argument("--model", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--warm", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """All models, each in a process of its own; before that all of them at once, to compile."""
+    asked = arguments()
+    if asked.model is not None:
+        one_model(asked)
+        return
+    from tests.gpu.adaptive_layers import MODELS
+
+    begun = time.time()
+    words = [sys.executable, "-m", "tests.gpu.adaptive_run", *sys.argv[1:]]
+    warming = [subprocess.Popen([*words, "--warm", "--model", str(at)]) for at in range(len(MODELS))]
+    for one in warming:
+        one.wait()
+    print(f"compiled in {time.time() - begun:.0f} s", flush=True)
+    record: dict[str, Any] = {"models": []}
+    for at, model in enumerate(MODELS):
+        left = (asked.seconds - (time.time() - begun)) / (len(MODELS) - at)
+        part = asked.out.with_name(f"{asked.out.name}.{at}")
+        subprocess.run([*words, "--model", str(at), "--out", str(part), "--seconds", str(left)], check=False)
+        if part.is_file():
+            found = json.loads(part.read_text())
+            record = {**found["host"], "models": [*record["models"], found["model"]]}
+            asked.out.write_text(json.dumps(record, indent=1) + "\n")
+            part.unlink()
+        print(model.name, f"{time.time() - begun:.0f} s", flush=True)
+
+
+def one_model(asked: argparse.Namespace) -> None:
+    """In its own process, since SGLang's arguments are of a process."""
+    import logging
+
+    from tests.gpu import adaptive_tree
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    until = time.time() + asked.seconds
+    adaptive_tree.reach(asked.tree, asked.own)
+    adaptive_tree.start(f"tcp://127.0.0.1:{PORT + asked.model + 10 * asked.warm}")
+    from tests.gpu import adaptive_show as show
+    from tests.gpu.adaptive_layers import MODELS
+
+    model = MODELS[asked.model]
+    if asked.warm:
+        show.warm(model, SIZES)
+        return
+    found: dict[str, Any] = {}
+    for step in steps(show, model, until):
+        found |= step
+        text = json.dumps({"host": show.host(asked.tree), "model": {"model": vars(model), **found}})
+        asked.out.write_text(text)
+        print(model.name, json.dumps(step)[:600], flush=True)
+
+
+def steps(show: Any, model: Any, until: float) -> Iterator[dict[str, Any]]:
+    """What is shown of one model, one after the other; each is written down before the next begins."""
+    scene, memory = show.scene(model)
+    yield memory
+    yield {"selection": show.selection(scene)}
+    rows = []
+    for tokens in SIZES:
+        if time.time() < until:
+            rows.append(show.size(scene, tokens))
+            yield {"sizes": rows}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Flags, both runners and the choice in a real, patched SGLang tree."""
+
+from __future__ import annotations
+
+import argparse
+from unittest import mock
+
+from tests.integration.adaptive_parts import (
+    THRESHOLD,
+    asked,
+    layer,
+    parser,
+    ran,
+    routed,
+    topk,
+)
+
+
+def the_flags_are_off_and_1536_by_default() -> None:
+    from sglang.srt.server_args import ServerArgs
+
+    args = parser().parse_args(["--model-path", "dummy"])
+    assert (args.enable_adaptive_moe, args.adaptive_moe_batch_threshold) == (False, 1536)
+    made = ServerArgs.from_cli_args(args)
+    assert (made.enable_adaptive_moe, made.adaptive_moe_batch_threshold) == (False, 1536)
+
+
+def the_threshold_is_a_number_of_tokens_or_auto() -> None:
+    words = ["--model-path", "dummy", "--enable-adaptive-moe", "--adaptive-moe-batch-threshold"]
+    for text, value in (("2048", 2048), ("1", 1), ("auto", "auto")):
+        args = parser().parse_args([*words, text])
+        assert (args.enable_adaptive_moe, args.adaptive_moe_batch_threshold) == (True, value)
+    for text in ("0", "-1", "often", "1.5"):
+        try:
+            parser().parse_args([*words[:-1], f"{words[-1]}={text}"])
+        except argparse.ArgumentError:
+            continue
+        raise AssertionError(f"taken: {text}")
+
+
+def both_runners_are_made_over_one_storage() -> None:
+    with asked(THRESHOLD):
+        one = layer()
+        adaptive = one.quant_method.adaptive
+        backends = [runner.runner_backend.value for runner in (adaptive.small, adaptive.large)]
+        assert backends == ["triton", "triton_kernel"]
+        views = adaptive._views(one)
+        for view, weight in ((views.w13_weight, one.w13_weight), (views.w2_weight, one.w2_weight)):
+            assert weight.is_contiguous()
+            assert (view.data_ptr(), view.shape) == (weight.data_ptr(), weight.transpose(1, 2).shape)
+        assert adaptive._views(one) is views
+        one.w13_weight.data = one.w13_weight.data.clone()
+        assert adaptive._views(one).w13_weight.data_ptr() == one.w13_weight.data_ptr()
+
+
+def a_loaded_layer_views_as_sglangs_own_has_its_weights() -> None:
+    import torch
+
+    dice = torch.Generator().manual_seed(0)
+    with asked(None):
+        stock = layer()
+    with asked(THRESHOLD):
+        one = layer()
+    for name, shard, shape in (("w13", "w1", (32, 64)), ("w13", "w3", (32, 64)), ("w2", "w2", (64, 32))):
+        loaded = torch.randn(shape, generator=dice).bfloat16()
+        for each in (stock, one):
+            each.weight_loader(getattr(each, f"{name}_weight"), loaded, f"{name}_weight", shard, 3)
+    views = one.quant_method.adaptive._views(one)
+    assert torch.equal(views.w13_weight[3], stock.w13_weight[3])
+    assert torch.equal(views.w2_weight[3], stock.w2_weight[3])
+
+
+def only_a_transposed_view_of_whole_weights_passes_sglangs_assertion() -> None:
+    import torch
+    from sglang.srt.layers.moe.fused_moe_triton import fused_moe
+
+    whole = torch.zeros(8, 64, 64)
+    for weight, passes in ((whole, True), (whole.mT, True), (torch.zeros(8, 64, 128)[:, :, ::2], False)):
+        said = ""
+        try:
+            fused_moe.fused_experts_impl(torch.zeros(1, 64), weight, weight, torch.zeros(1, 2), torch.zeros(1, 2))
+        except Exception as error:  # a kernel cannot run here: what counts is how far it comes
+            said = str(error)
+        assert ("must be contiguous" in said) != passes, said
+
+
+def without_the_flag_a_layer_is_sglangs_own() -> None:
+    with asked(None) as choice:
+        assert layer().quant_method.adaptive is None
+        assert topk(use_grouped_topk=True, num_expert_group=1, topk_group=1).adaptive_moe is False
+        assert choice.THRESHOLDS == {}
+
+
+def the_choice_is_right_at_the_threshold_one_below_and_one_above() -> None:
+    with asked(THRESHOLD):
+        layer()
+        found = [routed(topk(), THRESHOLD + more) for more in (-1, 0, 1)]
+        assert found == ["STANDARD", "TRITON_KERNEL", "TRITON_KERNEL"], found
+
+
+def a_shape_without_an_adaptive_layer_is_routed_as_before() -> None:
+    with asked(THRESHOLD):
+        assert routed(topk(), 10 * THRESHOLD) == "STANDARD"
+
+
+def while_a_graph_is_captured_the_choice_is_the_same_and_nothing_is_counted() -> None:
+    import torch
+
+    with asked(THRESHOLD) as choice, mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=True):
+        one = layer()
+        for tokens, backend in ((THRESHOLD - 1, "small"), (THRESHOLD, "large")):
+            assert ran(one, tokens) == backend
+        assert choice.CALLS == {"triton": 0, "triton_kernels": 0}
+
+
+def a_compiled_graph_takes_triton_for_every_size() -> None:
+    import torch
+
+    with asked(THRESHOLD), mock.patch.object(torch.compiler, "is_compiling", return_value=True):
+        layer()
+        assert routed(topk(), THRESHOLD) == "STANDARD"
+
+
+def the_runner_follows_the_form_of_the_routing_and_is_counted() -> None:
+    with asked(THRESHOLD) as choice:
+        one = layer()
+        assert [ran(one, tokens) for tokens in (1, THRESHOLD, 1)] == ["small", "large", "small"]
+        assert choice.CALLS == {"triton": 2, "triton_kernels": 1}
+
+
+CHECKS = (
+    the_flags_are_off_and_1536_by_default,
+    the_threshold_is_a_number_of_tokens_or_auto,
+    both_runners_are_made_over_one_storage,
+    a_loaded_layer_views_as_sglangs_own_has_its_weights,
+    only_a_transposed_view_of_whole_weights_passes_sglangs_assertion,
+    without_the_flag_a_layer_is_sglangs_own,
+    the_choice_is_right_at_the_threshold_one_below_and_one_above,
+    a_shape_without_an_adaptive_layer_is_routed_as_before,
+    while_a_graph_is_captured_the_choice_is_the_same_and_nothing_is_counted,
+    a_compiled_graph_takes_triton_for_every_size,
+    the_runner_follows_the_form_of_the_routing_and_is_counted,
+)

@@ -1,0 +1,132 @@
+"""Small parts of a real, patched SGLang tree for the checks of adaptive-moe; what they stand in for, they say."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+SHAPE = (8, 64)
+THRESHOLD = 16
+
+
+def layer(**given: Any) -> Any:
+    """A small MoE layer of the tree, on the CPU."""
+    import torch
+    from sglang.srt.layers.moe.fused_moe_triton.layer import FusedMoE  # type: ignore[import-not-found]
+
+    words = {"layer_id": 0, "top_k": 2, "params_dtype": torch.bfloat16, **given}
+    return FusedMoE(SHAPE[0], SHAPE[1], 32, **words)
+
+
+def topk(**given: Any) -> Any:
+    from sglang.srt.layers.moe.topk import TopK  # type: ignore[import-not-found]
+
+    return TopK(**{"top_k": 2, **given})
+
+
+@contextmanager
+def asked(threshold: int | str | None) -> Iterator[Any]:
+    """As if the server had been started with the flags, or without them; nothing is settled or counted yet."""
+    import torch
+    from sglang.srt.adaptive_moe import choice, profile  # type: ignore[import-not-found]
+    from sglang.srt.server_args import get_global_server_args  # type: ignore[import-not-found]
+
+    args = get_global_server_args()
+    args.enable_adaptive_moe, args.adaptive_moe_batch_threshold = threshold is not None, threshold
+    choice.THRESHOLDS.clear()
+    choice.CALLS.update(dict.fromkeys(choice.CALLS, 0))
+    profile._AGREED.clear()
+    with mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=False):
+        yield choice
+
+
+def refused(make: Callable[[], Any], why: str) -> None:
+    """It raises ValueError and says why, and how to start all the same."""
+    said = ""
+    try:
+        make()
+    except ValueError as error:
+        said = str(error)
+    assert why in said, said or f"not refused: {why}"
+    assert "Start without --enable-adaptive-moe" in said
+
+
+def routed(routing: Any, tokens: int) -> str:
+    """What this routing gives a batch; the routing kernels are stood in for."""
+    import torch
+    from sglang.srt.layers.moe import topk as module
+
+    standard = module.StandardTopKOutput(None, None, None)
+    with (
+        mock.patch.object(module, "routing", return_value=(None, None, None), create=True),
+        mock.patch.object(module, "select_experts", return_value=standard),
+    ):
+        return str(routing.forward_cuda(torch.zeros(tokens, SHAPE[1]), torch.zeros(tokens, SHAPE[0])).format.name)
+
+
+def parser() -> argparse.ArgumentParser:
+    from sglang.srt.server_args import ServerArgs
+
+    made = argparse.ArgumentParser(exit_on_error=False)
+    ServerArgs.add_cli_args(made)
+    return made
+
+
+def ran(one: Any, tokens: int) -> str:
+    """Which runner a batch came to, through routing, dispatch and the layer's method; it is given what it expects."""
+    import torch
+    from sglang.srt.layers.moe import topk as module
+
+    forms = {"STANDARD": module.StandardTopKOutput, "TRITON_KERNEL": module.TritonKernelTopKOutput}
+    output = forms[routed(topk(), tokens)](None, None, None)
+    method, took = one.quant_method, []
+    for name, kind in (("small", "TritonMoeQuantInfo"), ("large", "TritonKernelsQuantInfo")):
+
+        def run(_: Any, info: Any, name: str = name, kind: str = kind) -> Any:
+            assert type(info).__name__ == kind
+            took.append(name)
+
+        getattr(method.adaptive, name).run = run
+    method.forward_cuda(one, one.dispatcher.dispatch(hidden_states=torch.zeros(tokens, 64), topk_output=output))
+    return str(took[0])
+
+
+def taken(*, cuda: bool = True, usable: str = "", **given: Any) -> Any:
+    """Server arguments that passed the first check on a host with CUDA and triton_kernels."""
+    from sglang.srt import utils  # type: ignore[import-not-found]
+    from sglang.srt.adaptive_moe import limits
+    from sglang.srt.server_args import ServerArgs
+
+    args = ServerArgs(model_path="dummy", enable_adaptive_moe=True, **given)
+    with (
+        mock.patch.object(utils, "is_cuda", return_value=cuda),
+        mock.patch.object(utils, "is_triton_kernels_available", return_value=usable != "missing"),
+        mock.patch.object(limits, "_unusable", return_value=usable),
+    ):
+        limits.take_server(args)
+    return args
+
+
+def settled() -> int:
+    """What `auto` comes to with two layers of one shape, in a process that knows nothing yet."""
+    with asked("auto") as choice:
+        for one in (layer(), layer()):
+            assert SHAPE not in choice.THRESHOLDS or choice.THRESHOLDS[SHAPE]
+            one.quant_method.process_weights_after_loading(one)
+        return int(choice.THRESHOLDS[SHAPE])
+
+
+@contextmanager
+def kept_in(folder: str) -> Iterator[None]:
+    """A cache folder, and a device with a name."""
+    import torch
+
+    with (
+        mock.patch.dict(os.environ, {"SGLANG_ADAPTIVE_MOE_CACHE": folder}),
+        mock.patch.object(torch.cuda, "get_device_name", return_value="a GPU"),
+    ):
+        yield
