@@ -1,4 +1,4 @@
-"""Loads some files of SGLang's or vLLM's tree as they are; all else that they import is stood in for. Runs none of it."""
+"""Loads some files of SGLang's or vLLM's tree as they are; all else that they import is stood in for. Runs nothing."""
 
 from __future__ import annotations
 

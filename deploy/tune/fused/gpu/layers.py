@@ -39,7 +39,7 @@ class Experts:
     @cached_property
     def transposed(self) -> tuple[Tensor, Tensor]:
         """[E, K, 2N] and [E, N, K], contiguous, as SGLang's loader makes them for triton_kernels."""
-        return tuple(one.values.transpose(1, 2).contiguous() for one in (self.up, self.down))  # type: ignore[return-value]
+        return self.up.values.transpose(1, 2).contiguous(), self.down.values.transpose(1, 2).contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ _SGLANG_FILES = (
 
 
 def _device_name() -> str:
-    return torch.cuda.get_device_name()
+    return str(torch.cuda.get_device_name())
 
 
 def borrowed_sglang(folder: Path, operators: Operators) -> Borrowed:

@@ -61,9 +61,10 @@ class Operators:
         self.moe_align_block_size(ids, experts + 1, tile, places, owners, used, sums, few)
 
 
-def moe_align_block_size(ids: Tensor, experts: int, tile: int, places: Tensor, owners: Tensor, used: Tensor, *_: Any) -> None:  # noqa: E501, PLR0913
+def moe_align_block_size(ids: Tensor, experts: int, tile: int, *places_owners_used: Any) -> None:
     """SGLang counts one expert more, for those of other ranks; without a wait for the GPU."""
     found = routing.align(ids, tile, experts - 1)
+    places, owners, used = places_owners_used[:3]
     places.copy_(found.places[: places.shape[0]])
     owners.copy_(found.experts[: owners.shape[0]])
     used.copy_(found.used)
@@ -84,7 +85,7 @@ def silu_and_mul(rows: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _silu_and_mul(rows, out, columns, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -113,7 +114,7 @@ def quantise(rows: Tensor, dtype: torch.dtype, group: int = 0, *, whole: bool = 
     return out, scales
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _quantise(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     rows, out, scales, columns, group, groups,
     LARGEST: tl.constexpr, LEAST: tl.constexpr, GIVEN: tl.constexpr, WHOLE_NUMBERS: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803
