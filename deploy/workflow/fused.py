@@ -56,10 +56,8 @@ class Order:
 class Measuring(Protocol):
     """What answers as device.Device does."""
 
-    def facts(self) -> dict[str, Any]: ...
     def check(self, name: str, tokens: int) -> dict[str, Any]: ...
     def time(self, name: str, tokens: int, replays: int) -> dict[str, Any]: ...
-    def close(self) -> None: ...
 
 
 def order(setting: Setting, names: Sequence[str], sizes: Sequence[int], into: Path, **routing: Any) -> Order:
@@ -81,15 +79,17 @@ def measured(order: Order) -> Generator[Event, None, Results]:
         installed(package)
     if order.problem.recorded and not Path(order.problem.recorded).is_dir():
         raise TuneError(f"--topk-ids-dir {order.problem.recorded}: is no folder here", "name one on this machine")
-    yield Note(f"{order.title}, from {order.source}" if order.source else order.title)
+    yield Note(f"{order.title} ({order.source})")
     wanted = [name for name in order.names if not implementation.refusal(name, order.problem.shape)]
-    with closing(Device(order.problem, folders(wanted, order.sglang))) as device:
-        return (yield from contest(order, device))
+    with closing(Device(order.problem)) as device:
+        facts = device.facts()
+        yield Note("takes what is not installed or kept from PyPI, which may be some 500 MB for one wheel")
+        device.folders = folders(wanted, order.sglang)
+        return (yield from contest(order, device, facts))
 
 
-def contest(order: Order, device: Measuring) -> Generator[Event, None, Results]:
+def contest(order: Order, device: Measuring, facts: Mapping[str, Any]) -> Generator[Event, None, Results]:
     """All sizes, the results written after each. Raises TuneError."""
-    facts = device.facts()
     _see_that_it_fits(order, facts)
     yield Note(f"on {facts['device']}; {facts['operators']} between the products")
     results = Results(order.names, {**facts, "title": order.title, "source": order.source, "sglang": order.sglang})

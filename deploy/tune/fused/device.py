@@ -20,12 +20,12 @@ START, CHECK, TIME = 300.0, 600.0, 120.0
 
 
 class Device:
-    """`folders` holds each implementation's package, by its name, where it is not the installed one."""
+    """`folders` may be given once the GPU is known: what holds each implementation's package, by its name, where that
+    is not the installed one."""
 
-    def __init__(self, problem: Problem, folders: Mapping[str, Path]) -> None:
-        self._told = json.dumps(
-            {"problem": problem.as_json(), "folders": {name: str(path) for name, path in folders.items()}}
-        )
+    def __init__(self, problem: Problem) -> None:
+        self.folders: Mapping[str, Path] = {}
+        self._told = json.dumps(problem.as_json())
         self._worker: Worker | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -37,11 +37,14 @@ class Device:
 
     def check(self, name: str, tokens: int) -> dict[str, Any]:
         """`error` and `table` of an implementation, or why there are none, see `failure`."""
-        return self._asked({"check": name, "tokens": tokens}, CHECK)
+        return self._asked({"check": name, "tokens": tokens, **self._place(name)}, CHECK)
 
     def time(self, name: str, tokens: int, replays: int) -> dict[str, Any]:
         """`seconds` a call, one figure a replay, or why there are none, see `failure`."""
-        return self._asked({"time": name, "tokens": tokens, "replays": replays}, TIME)
+        return self._asked({"time": name, "tokens": tokens, "replays": replays, **self._place(name)}, TIME)
+
+    def _place(self, name: str) -> dict[str, str]:
+        return {"folder": str(self.folders[name])} if name in self.folders else {}
 
     def _asked(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         if self._worker is None:

@@ -5,7 +5,6 @@ Every call of a CUDA graph takes another routing, and other copies of the weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -33,10 +32,12 @@ OUT = -30.0
 
 
 class Bench:
-    """`folders` holds each implementation's package, by its name, where it is not the installed one."""
+    """`folders` may be given until an implementation is first asked: what holds its package, by its name, where that is
+    not the installed one."""
 
-    def __init__(self, problem: Problem, folders: Mapping[str, Path]) -> None:
-        self.problem, self.shape, self._folders = problem, problem.shape, folders
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.shape = problem, problem.shape
+        self.folders: dict[str, Path] = {}
         self.operators = Operators()
         torch.manual_seed(0)
         self._layers: dict[str, tuple[Layer, Any]] = {}
@@ -60,7 +61,7 @@ class Bench:
 
     def _loaded(self, name: str) -> tuple[Layer, Any]:
         if name not in self._layers:
-            told = Told(self.shape, self.problem.filter_expert, self._folders.get(name), self.operators)
+            told = Told(self.shape, self.problem.filter_expert, self.folders.get(name), self.operators)
             self._layers[name] = LAYERS[name](told)
         return self._layers[name]
 

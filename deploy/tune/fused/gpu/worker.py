@@ -1,6 +1,6 @@
 """A process that runs implementations on its GPU: a line of JSON in, a line of JSON out. Ends with its input.
 
-python -m deploy.tune.fused.gpu.worker TOLD, with the problem and the folders of the implementations as JSON.
+python -m deploy.tune.fused.gpu.worker PROBLEM, with a problem as JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ def answer(bench: Bench, request: Mapping[str, Any]) -> dict[str, Any]:
     """To `facts`: the GPU. To `check`: an implementation's error and table. To `time`: its seconds, a replay each."""
     if request.get("facts"):
         return bench.facts()
+    name = request.get("check") or request["time"]
+    if "folder" in request:
+        bench.folders[name] = Path(request["folder"])
     if "check" in request:
-        name = request["check"]
         return {"error": bench.error(name, request["tokens"]), "table": bench.table(name)}
-    return {"seconds": bench.time(request["time"], request["tokens"], request["replays"])}
+    return {"seconds": bench.time(name, request["tokens"], request["replays"])}
 
 
 def told(bench: Bench, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,13 +44,13 @@ def told(bench: Bench, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """Answer until the input ends; after a fault say so and leave, since nothing after it could be believed."""
-    words = json.loads(sys.argv[1])
+    problem = problem_of(json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Triton and PyTorch may print; only answers go to the parent
 
     from deploy.tune.fused.gpu.bench import Bench
 
-    bench = Bench(problem_of(words["problem"]), {name: Path(path) for name, path in words["folders"].items()})
+    bench = Bench(problem)
     for line in sys.stdin:
         try:
             answers.write(json.dumps(told(bench, json.loads(line))) + "\n")
