@@ -18,7 +18,7 @@ from deploy.tune.fused.device import Device, failure, fatal
 from deploy.tune.fused.implementation import NAMES, TITLES
 from deploy.tune.fused.picture import draw
 from deploy.tune.fused.result import Cell, Results, bound
-from deploy.tune.fused.sources import folders, installed
+from deploy.tune.fused.sources import folders, installed, versions
 from deploy.tune.problem import Problem
 from deploy.workflow.tuning.order import whole
 
@@ -85,7 +85,8 @@ def measured(order: Order) -> Generator[Event, None, Results]:
         facts = device.facts()
         yield Note("takes what is not installed or kept from PyPI, which may be some 500 MB for one wheel")
         device.folders = folders(wanted, order.sglang)
-        return (yield from contest(order, device, facts))
+        told = {**facts, "versions": versions(device.folders, wanted)}
+        return (yield from contest(order, device, told))
 
 
 def contest(order: Order, device: Measuring, facts: Mapping[str, Any]) -> Generator[Event, None, Results]:

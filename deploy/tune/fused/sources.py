@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,15 +18,19 @@ from deploy.wheel import fetch
 VLLM = "0.11.0"
 """Of October 2025, as SGLang 0.5.4: both took their kernel from the same one, and went on apart."""
 VLLM_PART = "vllm/model_executor/layers/fused_moe/"
-WHEELS = (((3, 6, 0), ("sglang-kernel", "0.4.4")), ((0, 0, 0), ("sgl-kernel", "0.3.16.post5")))
+RENAMED = (3, 5, 0)
+"""The first Triton without a function of `triton.language` that the older triton_kernels calls."""
+WHEELS = ((RENAMED, ("sglang-kernel", "0.4.4")), ((0, 0, 0), ("sgl-kernel", "0.3.16.post5")))
 """The wheel whose triton_kernels runs from a version of Triton on: the package follows Triton's own releases."""
+OLDER = "routing.py"
+"""A file that the older one has."""
 PART = "triton_kernels/"
 ANYWHERE = ("--platform", "manylinux2014_x86_64", "--platform", "manylinux1_x86_64")
 """The text is the same on every platform."""
 
 
 def folders(names: Collection[str], sglang: str) -> dict[str, Path]:
-    """The folder that holds each implementation's package; none for triton_kernels where it is installed.
+    """The folder that holds each implementation's package; none for triton_kernels where one that fits is installed.
 
     Raises TuneError where PyTorch or Triton is missing, and BuildError where pip fails.
     """
@@ -36,9 +40,24 @@ def folders(names: Collection[str], sglang: str) -> dict[str, Path]:
         found |= {name: tree for name in ("sglang", "torch_compile") if name in names}
     if "vllm" in names:
         found["vllm"] = part("vllm", VLLM, VLLM_PART)
-    if "triton_kernels" in names and importlib.util.find_spec("triton_kernels") is None:
+    if "triton_kernels" in names and not _fits(installed("triton")):
         found["triton_kernels"] = part(*kernels_wheel(installed("triton")), PART)
     return found
+
+
+def versions(found: Mapping[str, Path], names: Collection[str]) -> dict[str, str]:
+    """What of the implementations that are not SGLang's is run."""
+    told = {"vllm": VLLM, "triton_kernels": "the installed one"}
+    if "triton_kernels" in found:
+        told["triton_kernels"] = "of " + " ".join(kernels_wheel(installed("triton")))
+    return {name: version for name, version in told.items() if name in names}
+
+
+def _fits(triton: str) -> bool:
+    """Whether triton_kernels is installed, in a version that runs with this Triton. SGLang's image may have another."""
+    spec = importlib.util.find_spec("triton_kernels")
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    return bool(roots) and (Path(roots[0]) / OLDER).is_file() == (number(triton) < RENAMED)
 
 
 def of_sglang(version: str) -> Path:

@@ -8,18 +8,19 @@ from torch.nn import functional
 
 from deploy.kernels.shape import Shape
 from deploy.tune.fused.gpu.layers import Turn
-from deploy.tune.gpu.tensors import Quantised
+from deploy.tune.gpu.tensors import Quantised, compute_dtype
 
 LARGEST = {"fp8_w8a8": (torch.float8_e4m3fn, 448.0), "int8_w8a8": (torch.int8, 127.0)}
 
 
 def expected(shape: Shape, turn: Turn) -> Tensor:
-    """[M, K]: activations are rounded to 8 bits where the data type says so, and to nothing else."""
+    """[M, K]. Activations that are rounded to 8 bits are held in 16 bits before, as all implementations do it: else a
+    value near the middle of two steps would fall on either. Nothing else is rounded."""
     values, ids = torch.topk(turn.logits.float(), shape.top_k)
     weights, owners = torch.softmax(values, -1), ids.flatten()
     rows = rounded(shape, turn.hidden.float()).repeat_interleave(shape.top_k, 0)
-    gate, up = product(rows, turn.experts.up, owners).chunk(2, -1)
-    middle = rounded(shape, functional.silu(gate) * up)
+    gate, up = held(shape, product(rows, turn.experts.up, owners)).chunk(2, -1)
+    middle = rounded(shape, held(shape, functional.silu(gate) * up))
     found = product(middle, turn.experts.down, owners)
     return (found.view(*ids.shape, -1) * weights.unsqueeze(-1)).sum(1)
 
@@ -31,6 +32,11 @@ def product(rows: Tensor, weights: Quantised, owners: Tensor) -> Tensor:
         mine = (owners == expert).nonzero().flatten()
         out[mine] = rows[mine] @ weights.rows(expert[None])[0].T
     return out
+
+
+def held(shape: Shape, rows: Tensor) -> Tensor:
+    """What is left of float32 rows in 16 bits, where they are quantised after that."""
+    return rows.to(compute_dtype(shape)).float() if shape.dtype in LARGEST else rows
 
 
 def rounded(shape: Shape, rows: Tensor) -> Tensor:
