@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +67,7 @@ def compiled(folder: Path) -> None:
         try:
             one.wait(max(until - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
-            one.terminate()
+            one.send_signal(signal.SIGINT)  # it ends its process beside the GPU
             one.wait()
 
 
