@@ -91,6 +91,15 @@ def test_what_cannot_be_measured_is_refused_with_a_reason(words: str, said: str)
     assert error.hint
 
 
+def test_kernels_check_takes_no_results_for_tables(tmp_path: Path) -> None:
+    from deploy.kernels.files import table_files
+
+    results = tmp_path / "configs/benchmark_ops/vllm_sglang_fused_moe"
+    results.mkdir(parents=True)
+    (results / "E8-N1024-K1024-top2-bf16.json").write_text("{}")
+    assert table_files([tmp_path / "configs"]) == ()
+
+
 def test_without_pytorch_it_says_where_to_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from deploy.tune.fused import sources
 
