@@ -123,13 +123,12 @@ class Bench:
         if module is None:
             return ""
         shape = self.shape
-        dtype = module.get_config_file_name, shape.dtype if shape.dtype not in ("bf16", "fp16") else None
-        # vLLM has no tables of int8_w8a8, and looks for those of 16 bits.
-        kind = None if name == "vllm" and shape.dtype == "int8_w8a8" else dtype[1]
-        block = shape.block or (0, 0)
-        if not module.get_moe_configs(shape.experts, shape.intermediate, kind, *block):
+        # vLLM looks for int8_w8a8's tables by the name of those of 16 bits.
+        unnamed = ("bf16", "fp16", "int8_w8a8") if name == "vllm" else ("bf16", "fp16")
+        key = shape.experts, shape.intermediate, None if shape.dtype in unnamed else shape.dtype
+        if not module.get_moe_configs(*key, *(shape.block or (0, 0))):
             return ""
-        return str(dtype[0](shape.experts, shape.intermediate, kind, list(block) if shape.block else None))
+        return str(module.get_config_file_name(*key, list(shape.block) if shape.block else None))
 
     def time(self, name: str, tokens: int, replays: int) -> list[float]:
         """Seconds a call, one figure for each replay of all turns in one CUDA graph."""
