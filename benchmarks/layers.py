@@ -1,5 +1,7 @@
 """`bench kernels` for the layers of several models on this machine's GPU: benchmarks/layers.py FOLDER [--seconds S].
 
+With --show it measures nothing, and prints what the results in FOLDER say.
+
 First all of them at once, so that every kernel is compiled and kept; then, with nothing else at work, one after the
 other. Each writes its results as it goes; what does not fit into S seconds is left out.
 """
@@ -16,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from deploy.tune.fused.report import as_text  # noqa: E402
+from deploy.tune.fused.result import Cell, Results  # noqa: E402
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt-oss-120b": {
         "architectures": ["GptOssForCausalLM"], "hidden_size": 2880, "intermediate_size": 2880,
@@ -83,12 +90,30 @@ def timed(folder: Path, layer: tuple[str, ...], seconds: float) -> str:
     return f"exit code {done.returncode}"
 
 
+def shown(path: Path) -> str:
+    """A record as `bench kernels` prints it; who is the fastest and where lines cross follows from its rounds."""
+    told = json.loads(path.read_text())
+    results = Results(told["implementations"], told["facts"])
+    for size in told["sizes"]:
+        results.cells[size["tokens"]] = {name: _cell(fields) for name, fields in size["cells"].items()}
+    return f"{told['facts']['title']}, on one {told['facts']['device']}\n{as_text(results)}"
+
+
+def _cell(fields: dict[str, Any]) -> Cell:
+    names = ("error", "table", "skipped", "failed")
+    return Cell(tuple(fields["rounds"]), **{name: fields[name] for name in names})
+
+
 def main() -> None:
-    """Both parts."""
+    """Both parts, or what they left."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1800.0)
+    parser.add_argument("--show", action="store_true")
     asked = parser.parse_args()
+    if asked.show:
+        print("\n\n".join(shown(path) for path in sorted(asked.folder.glob("*.json"))))
+        return
     until = time.monotonic() + asked.seconds
     (asked.folder / "models").mkdir(parents=True)
     for name, config in CONFIGS.items():

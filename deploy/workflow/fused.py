@@ -83,7 +83,7 @@ def measured(order: Order) -> Generator[Event, None, Results]:
     wanted = [name for name in order.names if not implementation.refusal(name, order.problem.shape)]
     with closing(Device(order.problem)) as device:
         facts = device.facts()
-        yield Note("takes what is not installed or kept from PyPI, which may be some 500 MB for one wheel")
+        yield Note("what is not installed or kept comes from PyPI, where a wheel may be of 500 MB")
         device.folders = folders(wanted, order.sglang)
         told = {**facts, "versions": versions(device.folders, wanted)}
         return (yield from contest(order, device, told))
@@ -122,11 +122,11 @@ class Turns:
     def size(self, tokens: int) -> Generator[Event, None, dict[str, Cell]]:
         """One batch size: all are checked, then those that are right are timed in rounds; who begins goes round."""
         cells = {name: self._first(name, tokens) for name in self.order.names}
-        for number in range(ROUNDS):
+        for number in range(-1, ROUNDS):
             live = [name for name, cell in cells.items() if not (cell.skipped or cell.failed)]
             at = number % max(len(live), 1)
             for name in live[at:] + live[:at]:
-                cells[name] = self._timed(name, tokens, cells[name])
+                cells[name] = self._timed(name, tokens, cells[name], counted=number >= 0)
         for name, cell in cells.items():
             if cell.failed:
                 yield Note(f"{TITLES[name]} is dropped at {tokens} tokens: {cell.failed.splitlines()[0]}", "warning")
@@ -147,12 +147,12 @@ class Turns:
             return Cell(failed=self.out[name])
         return Cell(error=found["error"], table=found["table"])
 
-    def _timed(self, name: str, tokens: int, cell: Cell) -> Cell:
-        """One round more, of which the median counts."""
+    def _timed(self, name: str, tokens: int, cell: Cell, *, counted: bool) -> Cell:
+        """One round more, of which the median counts. The first does not: a GPU that waited has low clocks."""
         found = self.device.time(name, tokens, REPLAYS)
         if why := self._failure(name, found):
             return replace(cell, failed=why)
-        return replace(cell, rounds=(*cell.rounds, median(found["seconds"])))
+        return replace(cell, rounds=(*cell.rounds, median(found["seconds"]))) if counted else cell
 
     def _failure(self, name: str, found: Mapping[str, Any]) -> str:
         if fatal(found):

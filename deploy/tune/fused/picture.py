@@ -48,7 +48,7 @@ def _line(axes: Any, results: Results, name: str) -> None:
 
 def _crossing(axes: Any, one: Crossing) -> None:
     """A line down from where two meet, with the number of tokens."""
-    axes.axvline(one.tokens, color=_MARK, linewidth=0.9, linestyle=":" if one.clear else (0, (1, 4)))
+    axes.axvline(one.tokens, color=_MARK, linewidth=0.9, linestyle=":")
     words = f"{TITLES[one.first]} | {TITLES[one.second]} at {one.tokens:,.0f}"
     axes.annotate(
         words, (one.tokens, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=7,

@@ -42,6 +42,7 @@ def test_what_was_left_out_and_where_lines_cross_is_told_below() -> None:
     assert "vLLM was dropped at 4096 tokens: OutOfResources: shared memory\n" in text + "\n"
     assert "SGLang: greatest error of a token against float32 0.40%; its table E=8.json" in text
     assert "vLLM: greatest error of a token against float32 0.50%; no table of its own" in text
+    assert "triton_kernels: greatest error of a token against float32 0.30%\n" in text
 
 
 def test_the_json_has_everything_in_seconds() -> None:
