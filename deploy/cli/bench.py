@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli import options
+from deploy.cli.fused import kernels
 from deploy.cli.results import compare, report
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ MOST = 2**31
 
 @click.group()
 def bench() -> None:
-    """Measure a server: speed, tool calls, thinking. Compare results and make a page of them."""
+    """Measure a server: speed, tool calls, thinking; or kernels. Compare results and make a page of them."""
 
 
 bench.add_command(compare)
+bench.add_command(kernels)
 bench.add_command(report)
 
 

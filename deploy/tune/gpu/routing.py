@@ -82,7 +82,7 @@ def align(ids: Tensor, tile: int, experts: int) -> Aligned:
     """What SGLang's `moe_align_block_size` makes of expert ids [M, top_k] for a BLOCK_SIZE_M."""
     flat = ids.flatten().long()
     order = torch.argsort(flat, stable=True)
-    counts = torch.bincount(flat, minlength=experts)
+    counts = torch.zeros(experts, dtype=flat.dtype, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
     padded = (counts + tile - 1) // tile * tile
     ends = torch.cumsum(padded, 0)
     starts = ends - padded

@@ -26,6 +26,11 @@ POISONED = 3
 _FAULTS = ("CUDA error", "CUDA driver error", "an illegal memory access", "device-side assert", "out of memory")
 
 
+def poisons(text: str) -> bool:
+    """Whether an error is a fault from which a CUDA context does not recover."""
+    return any(mark in text for mark in _FAULTS)
+
+
 def timed(bench: Bench, problem: Problem, trial: Trial, limit: float) -> Timing:
     """Make one trial. What Triton refuses is an answer; what CUDA raises goes on."""
     from deploy.tune.gpu.bench import HopelessError
@@ -40,7 +45,7 @@ def timed(bench: Bench, problem: Problem, trial: Trial, limit: float) -> Timing:
         return Timing(slow=True, first=slow.args[0], gpu=bench.clock() - began)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"[:LONGEST]
-        if any(mark in text for mark in _FAULTS):
+        if poisons(text):
             raise
         return Timing(failed=text, gpu=bench.clock() - began)
 

@@ -64,7 +64,7 @@ def order(setting: Setting, asked: Asked, flags: Mapping[str, Any]) -> Order:
         raise ConfigError("--routing-skew and --topk-ids-dir are two answers to one question", "give one of them")
     if asked.recorded and not Path(asked.recorded).is_absolute():
         raise ConfigError(f"--topk-ids-dir {asked.recorded}: is relative", "name the folder by its absolute path")
-    shape = _whole(setting.shape)
+    shape = whole(setting.shape)
     emulation = _emulation(setting.target, asked)
     ep = setting.split.ep > 1
     problem = Problem(shape, setting.target.gpu, asked.skew, asked.recorded, ep, emulation)
@@ -85,7 +85,8 @@ def _emulation(target: Target, asked: Asked) -> Emulation | None:
     return Emulation(NATIVE if native else f"sm{major}{minor}", target.gpu.shared_memory)
 
 
-def _whole(shape: Shape | None) -> Shape:
+def whole(shape: Shape | None) -> Shape:
+    """A shape whose kernels can be timed. Raises ConfigError."""
     if shape is None:
         raise ConfigError("no model is named, or its config.json is not on this machine", f"name one, or {BY_HAND}")
     if not (shape.hidden and shape.top_k):

@@ -55,6 +55,17 @@ def test_another_machine_gets_the_same_archive_and_reference(project: Path, root
     assert recipe(IMAGE, root) == here.recipe
 
 
+def test_results_of_kernel_comparisons_are_in_no_image_and_no_commit(project: Path, root: Path) -> None:
+    before = recipe(IMAGE, project)
+    results = project / "configs/benchmark_ops/vllm_sglang_fused_moe"
+    results.mkdir(parents=True)
+    (results / "E8-N1024-K1024-top2-bf16.json").write_text("{}")
+    assert recipe(IMAGE, project) == before
+    assert "/configs/benchmark_ops/" in (root / ".gitignore").read_text().splitlines()
+    ignored = (root / ".dockerignore").read_text().splitlines()
+    assert ignored.index("configs/benchmark_ops") > ignored.index("!configs")
+
+
 @pytest.mark.parametrize(
     "path", [TABLE, "patches/manifest.json", "deploy/inside/patch.py", "deploy/kernels/memory.py", PIN]
 )

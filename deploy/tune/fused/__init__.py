@@ -1,0 +1,1 @@
+"""Implementations of the fused MoE layer beside each other: which apply, what was measured, and what follows."""
