@@ -79,9 +79,8 @@ def one_model(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     until = time.time() + asked.seconds
     adaptive_tree.reach(asked.tree, asked.own)
-    adaptive_tree.start(
-        f"tcp://127.0.0.1:{PORT + asked.model + 10 * (WARM.index(asked.warm) + 1 if asked.warm else 0)}"
-    )
+    port = PORT + asked.model + (10 * (1 + WARM.index(asked.warm)) if asked.warm else 0)
+    adaptive_tree.start(f"tcp://127.0.0.1:{port}")
     from tests.gpu import adaptive_show as show
     from tests.gpu.adaptive_layers import MODELS
     from tests.gpu.adaptive_tiles import warm
