@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,8 @@ def trial(model: Model, kept: Path) -> dict[str, Any]:
     taken = json.loads(kept.read_text())
     take(taken)
     del view, alone
+    # Layers refer to themselves, and what they hold counts as memory.
+    gc.collect()
     torch.cuda.empty_cache()
     choice.THRESHOLDS.clear()
     return {"ms": rows, "taken": _name(taken)}

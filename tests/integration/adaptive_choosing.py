@@ -138,6 +138,8 @@ def a_default_tile_with_short_rows_is_widened_and_no_other() -> None:
     wide = over_a_view(small)
     assert {**wide, "BLOCK_SIZE_N": 32, "BLOCK_SIZE_K": 64} == small
     assert wide["BLOCK_SIZE_N"] * 2 >= 128
+    # Triton's three stages of both tiles, in bytes.
+    assert (wide["BLOCK_SIZE_M"] + wide["BLOCK_SIZE_N"]) * wide["BLOCK_SIZE_K"] * 2 * 3 < 48 * 1024
     assert over_a_view(wide) == wide
     assert over_a_view(large) == large
     for more in ({"num_warps": 4}, {"num_stages": 3}):
