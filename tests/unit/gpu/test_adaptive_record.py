@@ -63,6 +63,16 @@ def test_mixtral_is_within_three_percent_of_the_better_backend_at_every_size(mod
     assert max(ratios(models[MIXTRAL], mode, max).values()) < 1.01
 
 
+def test_mixtral_of_8192_tokens_missed_its_bound_in_the_earlier_run_and_4096_no_longer_does(
+    models: Models, earlier: Models
+) -> None:
+    """The guide names both; 8192 tokens were not measured again."""
+    before = ratios(earlier[MIXTRAL], "eager", min)
+    assert {m: round(before[m], 2) for m in (4096, 8192)} == {4096: 1.07, 8192: 1.08}
+    assert round(ratios(earlier[MIXTRAL], "graph", min)[8192], 2) == 1.03
+    assert ratios(models[MIXTRAL], "eager", min)[4096] < 1
+
+
 def test_eager_mixtral_of_medium_sizes_is_faster_than_either_backend_alone(models: Models) -> None:
     found = ratios(models[MIXTRAL], "eager", min)
     assert all(0.65 < found[m] < 0.91 for m in (16, 32, 64, 128, 256))
