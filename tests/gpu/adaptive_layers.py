@@ -63,6 +63,13 @@ def build(model: Model, backend: str, threshold: int | str | None = None) -> Lay
     return Layer(moe, TopK(top_k=model.top_k, output_format=None if threshold is not None else form))
 
 
+def batch(model: Model, tokens: int) -> tuple[Tensor, Tensor]:
+    """Random rows and router logits, the same in every run."""
+    dice = torch.Generator("cuda").manual_seed(tokens)
+    draw = {"device": "cuda", "dtype": torch.bfloat16, "generator": dice}
+    return torch.randn(tokens, model.hidden, **draw), torch.randn(tokens, model.experts, **draw)
+
+
 def fill(layer: Layer) -> None:
     """Random weights, so that outputs are about as large as the rows."""
     dice = torch.Generator("cuda").manual_seed(1)

@@ -1,6 +1,6 @@
 """Holds the patch set adaptive-moe against both backends on this host's GPU, and writes down what it found.
 
-    python3 -m tests.gpu.adaptive_run --tree TREE --own PACKAGES --out FILE [--seconds N]
+    python3 -m tests.gpu.adaptive_run --tree TREE --own PACKAGES --out FILE [--seconds N] [--models N]
 
 Layers, routing and kernels are those of the patched tree; adaptive_tree.py names what is stood in for.
 """
@@ -19,6 +19,10 @@ from typing import Any
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 """The sizes of the table that came with the proposal."""
 PORT = 29610
+COMPILE = 80
+"""Seconds for it; what is not compiled then, the run compiles."""
+WARM = ("triton", "view", "triton_kernels", "triton_kernels of few")
+"""What is compiled before the times are taken, each by a process of its own."""
 
 
 def arguments() -> argparse.Namespace:
@@ -28,8 +32,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--own", type=Path, required=True, help="the packages that were carried")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=400, help="no size is begun later than that")
+    parser.add_argument("--models", type=int, default=3, help="the first N of adaptive_layers.MODELS")
     parser.add_argument("--model", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--warm", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--warm", choices=WARM, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -43,13 +48,18 @@ def main() -> None:
 
     begun = time.time()
     words = [sys.executable, "-m", "tests.gpu.adaptive_run", *sys.argv[1:]]
-    warming = [subprocess.Popen([*words, "--warm", "--model", str(at)]) for at in range(len(MODELS))]
+    models = MODELS[: asked.models]
+    parts = [(str(at), part) for at in range(len(models)) for part in WARM]
+    warming = [subprocess.Popen([*words, "--warm", part, "--model", at]) for at, part in parts]
     for one in warming:
-        one.wait()
+        try:
+            one.wait(max(1, begun + COMPILE - time.time()))
+        except subprocess.TimeoutExpired:
+            one.kill()
     print(f"compiled in {time.time() - begun:.0f} s", flush=True)
     record: dict[str, Any] = {"models": []}
-    for at, model in enumerate(MODELS):
-        left = (asked.seconds - (time.time() - begun)) / (len(MODELS) - at)
+    for at, model in enumerate(models):
+        left = (asked.seconds - (time.time() - begun)) / (len(models) - at)
         part = asked.out.with_name(f"{asked.out.name}.{at}")
         subprocess.run([*words, "--model", str(at), "--out", str(part), "--seconds", str(left)], check=False)
         if part.is_file():
@@ -69,24 +79,29 @@ def one_model(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     until = time.time() + asked.seconds
     adaptive_tree.reach(asked.tree, asked.own)
-    adaptive_tree.start(f"tcp://127.0.0.1:{PORT + asked.model + 10 * asked.warm}")
+    port = PORT + asked.model + (10 * (1 + WARM.index(asked.warm)) if asked.warm else 0)
+    adaptive_tree.start(f"tcp://127.0.0.1:{port}")
     from tests.gpu import adaptive_show as show
     from tests.gpu.adaptive_layers import MODELS
+    from tests.gpu.adaptive_tiles import warm
 
     model = MODELS[asked.model]
     if asked.warm:
-        show.warm(model, SIZES)
+        warm(model, asked.warm, SIZES)
         return
     found: dict[str, Any] = {}
-    for step in steps(show, model, until):
+    for step in steps(show, model, until, asked.out.with_name("tile.json")):
         found |= step
         text = json.dumps({"host": show.host(asked.tree), "model": {"model": vars(model), **found}})
         asked.out.write_text(text)
-        print(model.name, json.dumps(step)[:600], flush=True)
+        print(model.name, json.dumps(step)[-600:], flush=True)
 
 
-def steps(show: Any, model: Any, until: float) -> Iterator[dict[str, Any]]:
+def steps(show: Any, model: Any, until: float, kept: Path) -> Iterator[dict[str, Any]]:
     """What is shown of one model, one after the other; each is written down before the next begins."""
+    from tests.gpu import adaptive_tiles
+
+    yield {"tiles": adaptive_tiles.trial(model, kept)}
     scene, memory = show.scene(model)
     yield memory
     yield {"selection": show.selection(scene)}

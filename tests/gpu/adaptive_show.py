@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from sglang.srt.adaptive_moe import choice  # type: ignore[import-not-found]
 from sglang.version import __version__ as sglang_version  # type: ignore[import-not-found]
 
 from tests.gpu import adaptive_layers as layers
-from tests.gpu.adaptive_layers import Layer, Model, Tensor
+from tests.gpu.adaptive_layers import Layer, Model, Tensor, batch
 from tests.gpu.adaptive_time import captured, host_us, in_turn
 
 
@@ -25,20 +24,13 @@ class Scene:
     adaptive: Layer
     triton: Layer
     triton_kernels: Layer
-    threshold: int
+    thresholds: choice.Thresholds
 
 
 def host(tree: Path) -> dict[str, Any]:
     """What the figures are of."""
     versions = {"torch": torch.__version__, "triton": triton.__version__, "sglang": sglang_version}
     return {"gpu": torch.cuda.get_device_name(), **versions, "tree": tree.name}
-
-
-def batch(model: Model, tokens: int) -> tuple[Tensor, Tensor]:
-    """Random rows and router logits, the same in every run."""
-    dice = torch.Generator("cuda").manual_seed(tokens)
-    draw = {"device": "cuda", "dtype": torch.bfloat16, "generator": dice}
-    return torch.randn(tokens, model.hidden, **draw), torch.randn(tokens, model.experts, **draw)
 
 
 @torch.inference_mode()
@@ -49,15 +41,15 @@ def scene(model: Model) -> tuple[Scene, dict[str, Any]]:
     adaptive = layers.build(model, "triton", "auto")
     layers.fill(adaptive)
     adaptive.moe.quant_method.process_weights_after_loading(adaptive.moe)
-    threshold = choice.THRESHOLDS[(model.experts, model.hidden)]
+    found = choice.THRESHOLDS[(model.experts, model.hidden)]
     memory = _memory(model, adaptive, before)
     alone, other = layers.build(model, "triton"), layers.build(model, "triton_kernel")
     layers.transpose(adaptive, alone)
     layers.share(adaptive, other)
     torch.cuda.empty_cache()
     memory["activations"] = {name: _peak(model, one) for name, one in (("triton", alone), ("triton_kernels", other))}
-    settled = choice.told(threshold)
-    return Scene(model, adaptive, alone, other, threshold), {"threshold": settled, "memory": memory}
+    settled = {mode: "never" if one >= choice.NEVER else one for mode, one in found._asdict().items()}
+    return Scene(model, adaptive, alone, other, found), {"thresholds": settled, "memory": memory}
 
 
 def _memory(model: Model, adaptive: Layer, before: int) -> dict[str, Any]:
@@ -65,7 +57,7 @@ def _memory(model: Model, adaptive: Layer, before: int) -> dict[str, Any]:
     activations = {}
     shape = (model.experts, model.hidden)
     for name, threshold in (("triton", choice.NEVER), ("triton_kernels", 1)):
-        choice.THRESHOLDS[shape], old = threshold, choice.THRESHOLDS[shape]
+        choice.THRESHOLDS[shape], old = choice.Thresholds(threshold, threshold), choice.THRESHOLDS[shape]
         activations[name] = _peak(model, adaptive)
         choice.THRESHOLDS[shape] = old
     held = torch.cuda.memory_allocated() - before
@@ -85,23 +77,6 @@ def _peak(model: Model, layer: Layer, tokens: int = 8192) -> int:
 
 
 @torch.inference_mode()
-def warm(model: Model, sizes: Iterable[int]) -> None:
-    """Compile all that a run needs, into Triton's and the compiler's caches; what fails is said and left."""
-    for backend in ("triton", "triton_kernel", "view"):
-        layer = layers.build(
-            model, "triton" if backend == "view" else backend, choice.NEVER if backend == "view" else None
-        )
-        for tokens in sorted({*sizes, 1536, 3072}, reverse=True):
-            try:
-                layer(*batch(model, tokens))
-                torch.cuda.synchronize()
-            except Exception as error:
-                print(f"{model.name} {backend} {tokens}: {error!r}"[:800], flush=True)
-        del layer
-        torch.cuda.empty_cache()
-
-
-@torch.inference_mode()
 def size(one: Scene, tokens: int) -> dict[str, Any]:
     """Errors, times without a graph and as one, and what the adaptive layer chose there."""
     rows, logits = batch(one.model, tokens)
@@ -110,16 +85,17 @@ def size(one: Scene, tokens: int) -> dict[str, Any]:
     calls = {name: (lambda layer=layer: layer(rows, logits)) for name, layer in ways.items()}
     calls["triton on the view"] = lambda: _forced(one, choice.NEVER, rows, logits)
     found = {name: _error(call(), wanted) for name, call in calls.items()}
-    # Both backends twice: how far two medians of the same thing lie apart.
-    eager = in_turn(calls | {"triton again": calls["triton"], "triton_kernels again": calls["triton_kernels"]})
-    row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "errors": found, "eager": eager}
-    return row | _graphs(calls, one, (rows, logits), wanted)
+    # A way twice: how far two medians of the same thing lie apart. The slow ones once, and not at the largest sizes.
+    again = {"triton_kernels again": calls["triton_kernels"]}
+    timed = {name: call for name, call in calls.items() if tokens < 4096 or name != "triton on the view"}
+    row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "errors": found}
+    return row | {"eager": in_turn(timed | again)} | _graphs(timed, again, one, (rows, logits), wanted)
 
 
 def _forced(one: Scene, threshold: int, rows: Tensor, logits: Tensor) -> Tensor:
     """The adaptive layer with another threshold than its own."""
     shape = (one.model.experts, one.model.hidden)
-    choice.THRESHOLDS[shape], old = threshold, choice.THRESHOLDS[shape]
+    choice.THRESHOLDS[shape], old = choice.Thresholds(threshold, threshold), choice.THRESHOLDS[shape]
     try:
         return one.adaptive(rows, logits)
     finally:
@@ -138,9 +114,9 @@ def _chosen(layer: Layer, rows: Tensor, logits: Tensor) -> str:
     return str(choice.LARGE if large else choice.SMALL)
 
 
-def _graphs(calls: Any, one: Scene, given: tuple[Tensor, Tensor], wanted: Tensor) -> dict[str, Any]:
+def _graphs(calls: Any, again: Any, one: Scene, given: tuple[Tensor, Tensor], wanted: Tensor) -> dict[str, Any]:
     """As CUDA graphs: the times, whether the adaptive one computes right, and whether capture was counted."""
-    graphs = {name: captured(call) for name, call in calls.items() if name != "adaptive"}
+    graphs = {name: captured(call) for name, call in (calls | again).items() if name != "adaptive"}
     counted = dict(choice.CALLS)
     graphs["adaptive"] = captured(calls["adaptive"])
     eager = 2  # captured() calls twice before it captures
@@ -148,8 +124,9 @@ def _graphs(calls: Any, one: Scene, given: tuple[Tensor, Tensor], wanted: Tensor
     graph, out = graphs["adaptive"]
     graph.replay()
     torch.cuda.synchronize()
-    fits = {name: torch.equal(out, getattr(one, name)(*given)) for name in ("triton", "triton_kernels")}
-    times = in_turn({name: graph.replay for name, (graph, _) in graphs.items()}, 9)
+    places = {"triton": choice.NEVER, "triton_kernels": 1}
+    fits = {name: torch.equal(out, _forced(one, place, *given)) for name, place in places.items()}
+    times = in_turn({name: graph.replay for name, (graph, _) in graphs.items()})
     shown = {"error": _error(out, wanted), "equals": fits, "counted": new, "eager_calls": eager}
     return {"graph": times, "adaptive_graph": shown}
 
@@ -161,11 +138,11 @@ def selection(one: Scene, tokens: int = 8) -> dict[str, Any]:
     shape = (one.model.experts, one.model.hidden)
     found: dict[str, Any] = {}
     for name, threshold in (("triton", choice.NEVER), ("triton_kernels", 1)):
-        choice.THRESHOLDS[shape] = threshold
+        choice.THRESHOLDS[shape] = choice.Thresholds(threshold, threshold)
         stock = getattr(one, name)
         calls = {"stock": stock, "adaptive": one.adaptive, "stock again": stock}
         found[name] = host_us({way: (lambda layer=layer: layer(rows, logits)) for way, layer in calls.items()}, 20)
-    choice.THRESHOLDS[shape] = one.threshold
+    choice.THRESHOLDS[shape] = one.thresholds
     return found | {"parts": _parts(one, rows, logits)}
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from unittest import mock
 
 from tests.integration.adaptive_parts import (
+    SHAPE,
     THRESHOLD,
     asked,
+    capturing,
     layer,
     parser,
     ran,
@@ -103,10 +106,70 @@ def a_shape_without_an_adaptive_layer_is_routed_as_before() -> None:
         assert routed(topk(), 10 * THRESHOLD) == "STANDARD"
 
 
-def while_a_graph_is_captured_the_choice_is_the_same_and_nothing_is_counted() -> None:
-    import torch
+def with_two_thresholds_each_serves_its_own_calls() -> None:
+    for eager, graph in ((THRESHOLD, 4 * THRESHOLD), (4 * THRESHOLD, THRESHOLD)):
+        with asked(THRESHOLD) as choice:
+            choice.THRESHOLDS[SHAPE] = choice.Thresholds(eager, graph)
+            for place, where in ((eager, nullcontext()), (graph, capturing()), (graph, capturing(tree_says=True))):
+                with where:
+                    found = [routed(topk(), place + more) for more in (-1, 0, 1)]
+                assert found == ["STANDARD", "TRITON_KERNEL", "TRITON_KERNEL"], (place, found)
 
-    with asked(THRESHOLD) as choice, mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=True):
+
+def a_threshold_that_was_given_serves_graphs_too() -> None:
+    with asked(THRESHOLD) as choice:
+        layer()
+        assert choice.THRESHOLDS[SHAPE] == choice.Thresholds(THRESHOLD, THRESHOLD)
+
+
+def of_layers_of_one_shape_the_larger_threshold_of_each_kind_serves_all() -> None:
+    with asked(THRESHOLD) as choice:
+        for found in ((16, 4), (8, 32)):
+            choice.settled(SHAPE, choice.Thresholds(*found))
+        assert choice.THRESHOLDS[SHAPE] == choice.Thresholds(16, 32)
+        assert choice.told(choice.Thresholds(16, choice.NEVER)) == "16, in graphs never"
+
+
+def a_default_tile_with_short_rows_is_widened_and_no_other() -> None:
+    from sglang.srt.adaptive_moe.tiles import over_a_view
+    from sglang.srt.layers.moe.fused_moe_triton.fused_moe_triton_config import get_default_config
+
+    small, large = (get_default_config(m, 8, 32, 64, 2, None, False) for m in (8, 9))
+    wide = over_a_view(small)
+    assert {**wide, "BLOCK_SIZE_N": 32, "BLOCK_SIZE_K": 64} == small
+    assert wide["BLOCK_SIZE_N"] * 2 >= 128
+    # Triton's three stages of both tiles, in bytes.
+    assert (wide["BLOCK_SIZE_M"] + wide["BLOCK_SIZE_N"]) * wide["BLOCK_SIZE_K"] * 2 * 3 < 48 * 1024
+    assert over_a_view(wide) == wide
+    assert over_a_view(large) == large
+    for more in ({"num_warps": 4}, {"num_stages": 3}):
+        assert over_a_view({**small, **more}) == {**small, **more}
+
+
+def only_over_a_view_sglangs_kernel_gets_the_wide_tile() -> None:
+    import torch
+    from sglang.srt.adaptive_moe.tiles import over_a_view
+    from sglang.srt.layers.moe.fused_moe_triton import fused_moe
+    from sglang.srt.layers.moe.fused_moe_triton.fused_moe_triton_config import get_default_config
+
+    small = get_default_config(1, 8, 32, 64, 2, None, False)
+    whole, found = torch.zeros(8, 64, 64), []
+    with (
+        mock.patch.object(fused_moe, "try_get_optimal_moe_config", return_value=(small, (None, None))),
+        mock.patch.object(fused_moe, "_down_moe_use_tma", return_value=False),
+        mock.patch.object(fused_moe, "moe_align_block_size", return_value=(None, None, None)),
+        mock.patch.object(fused_moe, "invoke_fused_moe_kernel", side_effect=RuntimeError) as kernel,
+    ):
+        for weight in (whole, whole.mT):
+            try:
+                fused_moe.fused_experts_impl(torch.zeros(1, 64), weight, weight, torch.zeros(1, 2), torch.zeros(1, 2))
+            except RuntimeError:
+                found += [one for one in kernel.call_args.args if isinstance(one, dict)]
+    assert found == [small, over_a_view(small)], found
+
+
+def while_a_graph_is_captured_nothing_is_counted() -> None:
+    with asked(THRESHOLD) as choice, capturing():
         one = layer()
         for tokens, backend in ((THRESHOLD - 1, "small"), (THRESHOLD, "large")):
             assert ran(one, tokens) == backend
@@ -137,7 +200,12 @@ CHECKS = (
     without_the_flag_a_layer_is_sglangs_own,
     the_choice_is_right_at_the_threshold_one_below_and_one_above,
     a_shape_without_an_adaptive_layer_is_routed_as_before,
-    while_a_graph_is_captured_the_choice_is_the_same_and_nothing_is_counted,
+    with_two_thresholds_each_serves_its_own_calls,
+    a_threshold_that_was_given_serves_graphs_too,
+    of_layers_of_one_shape_the_larger_threshold_of_each_kind_serves_all,
+    a_default_tile_with_short_rows_is_widened_and_no_other,
+    only_over_a_view_sglangs_kernel_gets_the_wide_tile,
+    while_a_graph_is_captured_nothing_is_counted,
     a_compiled_graph_takes_triton_for_every_size,
     the_runner_follows_the_form_of_the_routing_and_is_counted,
 )

@@ -55,6 +55,25 @@ def refused(make: Callable[[], Any], why: str) -> None:
     assert "Start without --enable-adaptive-moe" in said
 
 
+@contextmanager
+def capturing(tree_says: bool = False) -> Iterator[None]:
+    """As if a graph were captured; or as if SGLang's runner made the calls that come before that."""
+    import torch
+    from sglang.srt.model_executor import cuda_graph_runner  # type: ignore[import-not-found]
+
+    if tree_says:
+        with cuda_graph_runner.model_capture_mode():
+            yield
+    else:
+        with mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=True):
+            yield
+
+
+def rows(*given: tuple[int, float, float]) -> Any:
+    """Times as the profile keeps them: tokens, and milliseconds of both backends."""
+    return {tokens: {"triton": small, "triton_kernels": large} for tokens, small, large in given}
+
+
 def routed(routing: Any, tokens: int) -> str:
     """What this routing gives a batch; the routing kernels are stood in for."""
     import torch
@@ -111,13 +130,13 @@ def taken(*, cuda: bool = True, usable: str = "", **given: Any) -> Any:
     return args
 
 
-def settled() -> int:
-    """What `auto` comes to with two layers of one shape, in a process that knows nothing yet."""
+def settled() -> tuple[int, int]:
+    """What `auto` comes to, eager and in graphs, with two layers of one shape, in a process that knows nothing yet."""
     with asked("auto") as choice:
         for one in (layer(), layer()):
-            assert SHAPE not in choice.THRESHOLDS or choice.THRESHOLDS[SHAPE]
             one.quant_method.process_weights_after_loading(one)
-        return int(choice.THRESHOLDS[SHAPE])
+        found = choice.THRESHOLDS[SHAPE]
+        return found.eager, found.graph
 
 
 @contextmanager

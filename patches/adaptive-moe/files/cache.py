@@ -16,8 +16,12 @@ from sglang.srt.adaptive_moe.choice import CALLS
 logger = logging.getLogger(__name__)
 
 FOLDER = "SGLANG_ADAPTIVE_MOE_CACHE"
-FORMAT = 1
+FORMAT = 2
+"""1 had no times of graphs."""
+MODES = ("eager", "graph")
 Key = Dict[str, Any]
+Times = Dict[str, Dict[int, Dict[str, float]]]
+"""Milliseconds a call, by mode, number of tokens and backend."""
 
 
 def key(config: Any, weight: torch.Tensor) -> Key:
@@ -57,14 +61,14 @@ def folder() -> Path:
     return Path(os.environ.get(FOLDER) or "~/.cache/sglang/adaptive_moe").expanduser()
 
 
-def read(key: Key) -> Dict[int, Dict[str, float]]:
-    """The times by size, empty where there are none for this very key."""
+def read(key: Key) -> Times:
+    """The times, empty where there are none for this very key."""
     path = folder() / f"{name(key)}.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        times = {int(m): {str(who): float(ms) for who, ms in row.items()} for m, row in kept["times"].items()}
-        whole = all(set(row) == set(CALLS) and min(row.values()) > 0 for row in times.values())
-        return times if kept["key"] == key and whole else {}
+        if kept["key"] != key:
+            return {}
+        return {mode: _rows(kept["times"][mode]) for mode in MODES}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -72,7 +76,15 @@ def read(key: Key) -> Dict[int, Dict[str, float]]:
         return {}
 
 
-def write(key: Key, times: Dict[int, Dict[str, float]]) -> None:
+def _rows(kept: Any) -> Dict[int, Dict[str, float]]:
+    """Those of one mode. Raises ValueError, TypeError or AttributeError where they are not whole."""
+    rows = {int(m): {str(who): float(ms) for who, ms in row.items()} for m, row in kept.items()}
+    if not rows or not all(set(row) == set(CALLS) and min(row.values()) > 0 for row in rows.values()):
+        raise ValueError("it is not whole")
+    return rows
+
+
+def write(key: Key, times: Times) -> None:
     """Whole or not at all; a folder that cannot be written costs a warning."""
     place = folder()
     try:

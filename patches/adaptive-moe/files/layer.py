@@ -5,7 +5,7 @@ from typing import Any, Optional, Tuple
 import torch
 
 from sglang.srt.adaptive_moe import limits
-from sglang.srt.adaptive_moe.choice import LARGE, SMALL, Log, settled
+from sglang.srt.adaptive_moe.choice import LARGE, SMALL, Log, Thresholds, settled
 from sglang.srt.layers.moe import MoeRunner, MoeRunnerBackend, MoeRunnerConfig
 from sglang.srt.layers.moe.moe_runner.triton import TritonMoeQuantInfo
 from sglang.srt.layers.moe.moe_runner.triton_kernels import TritonKernelsQuantInfo
@@ -35,14 +35,15 @@ class AdaptiveMoe:
         self.asked = asked
         self._kept: Tuple[Any, Any] = (None, None)
         if asked != limits.AUTO:
-            settled(self.shape, asked)
+            # A number that was given serves eager calls and graphs.
+            settled(self.shape, Thresholds(asked, asked))
 
     def settle(self, layer: Any) -> None:
-        """Find the threshold once the weights are there, if it was left to us."""
+        """Find the thresholds once the weights are there, if it was left to us."""
         if self.asked == limits.AUTO:
-            from sglang.srt.adaptive_moe.profile import threshold
+            from sglang.srt.adaptive_moe.profile import thresholds
 
-            settled(self.shape, threshold(layer, self.config))
+            settled(self.shape, thresholds(layer, self.config))
 
     def run(self, layer: Any, dispatch_output: Any) -> Any:
         """What the batch's TopK output is of decides, so both always agree."""
