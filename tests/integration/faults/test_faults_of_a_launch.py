@@ -70,7 +70,8 @@ def test_a_node_that_is_cut_off_is_noticed_and_the_others_are_down(lab: Lab, mar
         read_until(process, mark)
         cause(Host(), lab.folder, "cut", 1)
         began = time.monotonic()
-        said = read_until(process, "is lost: ")
+        # In a pull the command may end of it before the gang knows.
+        said = read_until(process, "the node has not answered for 8 s")
         noticed = time.monotonic() - began
         while any("rank" in lab.sh(rank, "docker ps --format '{{.Names}}'") for rank in (0, 2)):
             assert time.monotonic() - began < 60
@@ -80,7 +81,6 @@ def test_a_node_that_is_cut_off_is_noticed_and_the_others_are_down(lab: Lab, mar
         process.kill()
         cause(Host(), lab.folder, "heal", 1)
     assert process.returncode == code, said + err
-    assert "the node has not answered for 8 s" in said + err
     assert noticed < 15
     assert down < noticed + 10
 
