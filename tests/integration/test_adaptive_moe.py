@@ -21,7 +21,8 @@ from deploy.patchset import sets
 from tests.integration import adaptive_inside
 from tests.integration.trees import VERSIONS, unpack
 
-pytestmark = pytest.mark.integration
+# The first test waits for several GB of packages, and for both trees.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = ROOT / "patches"
 REQUIREMENTS = Path(__file__).with_name("adaptive_requirements.txt")
@@ -66,7 +67,7 @@ def inside(trees: dict[str, Path], packages: Path, tmp_path_factory: pytest.Temp
     }
     try:
         for one in running.values():
-            one.wait(timeout=240)
+            one.wait(timeout=600)
     finally:
         for one in running.values():
             one.kill()
