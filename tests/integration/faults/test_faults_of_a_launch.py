@@ -250,7 +250,7 @@ def small_disk(lab: Lab) -> Iterator[Lab]:
     engine = "dockerd"
     lab.sh(1, f"docker rmi -f $(docker images -q); mkdir -p /run/small && mount -t tmpfs -o size=60m small /run/small; "
               f"pgrep -x {engine}")  # fmt: skip
-    lab.sh(1, "mkdir -p /run/small/tmp /run/small/overlay2; mount --bind /run/small/tmp /var/lib/docker/tmp; "
+    lab.sh(1, "mkdir -p /run/small/tmp /run/small/overlay2/l; mount --bind /run/small/tmp /var/lib/docker/tmp; "
               "mount --bind /run/small/overlay2 /var/lib/docker/overlay2")  # fmt: skip
     yield lab
     lab.sh(1, "umount /var/lib/docker/tmp /var/lib/docker/overlay2 /run/small")
