@@ -130,10 +130,12 @@ def test_the_registry_refuses_whoever_does_not_log_in(lab: Layout) -> None:
 
 
 def test_a_second_up_changes_nothing(lab: Layout) -> None:
-    before = run("docker", "ps", "--quiet", "--no-trunc").stdout
+    argv = ("docker", "ps", "--quiet", "--no-trunc", "--filter", f"name={lab.slug}")
+    before = run(*argv).stdout.split()
+    assert len(before) == lab.nodes + 1
     events = list(operation.up(Host(), lab))
     assert "nothing changed" in str(events)
-    assert run("docker", "ps", "--quiet", "--no-trunc").stdout == before
+    assert run(*argv).stdout.split() == before
 
 
 def test_another_lab_on_the_same_subnet_is_refused_and_leaves_nothing(lab: Layout, tmp_path: Path) -> None:
