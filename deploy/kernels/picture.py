@@ -52,6 +52,17 @@ def draw(verdicts: Sequence[Verdict], target: Target, output: Path) -> None:
     saved(figure, output)
 
 
+def over_batch_sizes(axes: Any, sizes: Sequence[int], times: str) -> None:
+    """Both axes logarithmic, each batch size named, and what `times` are."""
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8, rotation=45)
+    axes.minorticks_off()
+    axes.set(xlabel="tokens in a batch", ylabel=times)
+    axes.grid(color="#e6e6e6")
+    axes.legend(loc="upper left", frameon=False)
+
+
 def saved(figure: Any, output: Path) -> None:
     """Write a figure, the same bytes for the same one, and let go of it. Raises KernelError."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.kernels.picture import plotting, saved
+from deploy.kernels.picture import over_batch_sizes, plotting, saved
 
 FOUND, BEFORE, BOUND = "#0b6e99", "#c4591d", "#5b7a1e"
 
@@ -29,14 +29,7 @@ def draw(lines: Lines, title: str, output: Path) -> None:
     _line(axes, lines.bound, BOUND, "--", "bound: bytes and operations that no kernel saves")
     _line(axes, lines.before, BEFORE, "o-", lines.name)
     _line(axes, lines.found, FOUND, "o-", "tuned")
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    sizes = sorted(lines.found)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8, rotation=45)
-    axes.minorticks_off()
-    axes.set(xlabel="tokens in a batch", ylabel="both GEMMs, microseconds a call")
-    axes.grid(color="#e6e6e6")
-    axes.legend(loc="upper left", frameon=False)
+    over_batch_sizes(axes, sorted(lines.found), "both GEMMs, microseconds a call")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     saved(figure, output)
 

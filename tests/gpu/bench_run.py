@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -26,6 +25,7 @@ from deploy.bench.workload import KINDS, text
 from tests.gpu import prepare
 from tests.gpu.engine_run import SGLANG, device
 from tests.gpu.lives import CONTEXT, ENDS, LIVES, Life, launch
+from tests.gpu.ranks import none_left
 from tests.gpu.served import SPARE, Bench, Quiet, lived
 
 CLUSTER = """\
@@ -139,17 +139,12 @@ def servers(bench: Bench, lives: Sequence[Life], site: Path, model: Path, *, sta
     if code:
         sys.exit((bench.work / "export.log").read_text()[-2000:])
     one, ranks, began = json.loads(told)["ranks"][0], [], time.monotonic()
-    try:
+    with none_left(ranks):
         for number, life in enumerate(lives):
             made = launch(life, number, one, site, model, stand_in)
             bench.record["lives"][life.name] = {"about": life.about, "argv": made.argv[1:], "steps": {}}
             ranks.append(Quiet(made, bench.work / f"server-{life.name}.log", began))
         yield ranks
-    finally:
-        for rank in ranks:
-            rank.signal(signal.SIGKILL)
-        for rank in ranks:
-            rank.process.wait()
 
 
 def pack(bench: Bench) -> None:

@@ -59,6 +59,14 @@ def compress(site: Path, archive: Path, *how: str) -> None:
             sys.exit("tar failed")
 
 
+def weigh(archive: Path, limit: int) -> None:
+    """Say how large an archive is; exits where it is larger than `limit` bytes."""
+    size = archive.stat().st_size
+    print(f"{archive}: {size / 2**20:.1f} MiB")
+    if size > limit:
+        sys.exit(f"larger than {limit / 2**20:.0f} MiB")
+
+
 def main() -> None:
     """Make FOLDER/site.tar.xz, by default in .gpu-site, and refuse one that is too large to carry."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".gpu-site")
@@ -71,10 +79,7 @@ def main() -> None:
     compress(site, archive)
     for done in (wheels, site):
         shutil.rmtree(done)
-    size = archive.stat().st_size
-    print(f"{archive}: {size / 2**20:.1f} MiB")
-    if size > LIMIT:
-        sys.exit(f"larger than {LIMIT / 2**20:.0f} MiB")
+    weigh(archive, LIMIT)
 
 
 if __name__ == "__main__":

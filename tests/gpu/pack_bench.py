@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from deploy import store
 from deploy.bench.serving import program
 from tests.gpu import pack_nodes
-from tests.gpu.pack import compress
+from tests.gpu.pack import compress, weigh
 
 # Beside what the toolkit imports: what bench_serving does. The GPU machine has the rest of its needs.
 MORE = ("datasets", "multiprocess", "pybase64", "dill")
@@ -35,10 +35,7 @@ def main() -> None:
         kept.parent.mkdir(parents=True)
         shutil.copy(source, kept)
         compress(work / "bench", archive, "--x86", "--lzma2=preset=9e")
-    size = archive.stat().st_size
-    print(f"{archive}: {size / 2**20:.1f} MiB")
-    if size > LIMIT:
-        sys.exit(f"larger than {LIMIT / 2**20:.0f} MiB")
+    weigh(archive, LIMIT)
 
 
 if __name__ == "__main__":

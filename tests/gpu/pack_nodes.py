@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.gpu.pack import compress, download
+from tests.gpu.pack import compress, download, weigh
 
 # What `up` and the watch import, in the versions that are installed here, less what the GPU machine has beside PyTorch:
 # click, Jinja2, PyYAML, Rich, requests and wrapt.
@@ -69,10 +69,7 @@ def main() -> None:
         add_python(work / "nodes" / "python", work)
         add_programs(work / "nodes")
         compress(work / "nodes", archive, "--x86", "--lzma2=preset=9e")
-    size = archive.stat().st_size
-    print(f"{archive}: {size / 2**20:.1f} MiB")
-    if size > LIMIT:
-        sys.exit(f"larger than {LIMIT / 2**20:.0f} MiB")
+    weigh(archive, LIMIT)
 
 
 if __name__ == "__main__":

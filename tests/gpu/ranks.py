@@ -123,10 +123,17 @@ def running(launches: Sequence[Launch], folder: Path) -> Iterator[list[Rank]]:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     ranks: list[Rank] = []
-    try:
+    with none_left(ranks):
         for launch in launches:
             ranks.append(Rank(launch, (folder / f"rank{launch.rank}.log").absolute(), began))
         yield ranks
+
+
+@contextmanager
+def none_left(ranks: Sequence[Rank]) -> Iterator[None]:
+    """At its end no process of these ranks is left, of those that came meanwhile too."""
+    try:
+        yield
     finally:
         for rank in ranks:
             rank.signal(signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deploy.kernels.picture import plotting, saved
+from deploy.kernels.picture import over_batch_sizes, plotting, saved
 from deploy.tune.fused.implementation import TITLES
 from deploy.tune.fused.result import Crossing, Results, all_crossings
 
@@ -19,16 +19,9 @@ def draw(results: Results, title: str, output: Path) -> None:
     figure, axes = plots.subplots(figsize=(9, 5), layout="constrained")
     for name in results.names:
         _line(axes, results, name)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     for one in all_crossings(results):
         _crossing(axes, one)
-    sizes = sorted(results.cells)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8, rotation=45)
-    axes.minorticks_off()
-    axes.set(xlabel="tokens in a batch", ylabel="the whole layer, microseconds a call")
-    axes.grid(color="#e6e6e6")
-    axes.legend(loc="upper left", frameon=False)
+    over_batch_sizes(axes, sorted(results.cells), "the whole layer, microseconds a call")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     saved(figure, output)
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,14 @@ from deploy.kernels.exact.launcher import StandIns, launch, load
 from deploy.kernels.gpu import arch
 from deploy.kernels.shape import Gemm
 from deploy.tune.gpu import routing, tensors
-from deploy.tune.gpu.ceilings import best_of, facts, mark
+from deploy.tune.gpu.ceilings import facts, mark
+from deploy.tune.gpu.pace import Chores, replayed
 from deploy.tune.gpu.tensors import Quantised
 from deploy.tune.problem import Problem
 
 COLD = 4
 """How often what the calls of one turn read would fill the cache."""
 MOST_TURNS, LEAST_TURNS = 16, 2
-BUSY = 2e-3
-"""Seconds of other work that the GPU is given while a trial is prepared."""
 LAUNCH = 30e-6
 """Seconds that a single launch may take beyond the kernel's own time."""
 
@@ -117,7 +115,7 @@ class Bench:
         stream, first, second = _side_stream(), mark(), mark()
         with torch.cuda.stream(stream):
             self._load(kernel, turns[0])
-            self._keep_busy()  # so that nothing is waited for between the marks
+            self._chores.keep_busy()  # so that nothing is waited for between the marks
             first.record()
             launch(self._module, kernel, turns[0])
             second.record()
@@ -126,29 +124,12 @@ class Bench:
             seconds = first.elapsed_time(second) / 1000
             if limit and seconds > limit + LAUNCH:
                 raise HopelessError(seconds)
-            self._keep_busy()
-            graph = self._captured(kernel, turns)
-            marks = [mark() for _ in range(replays + 1)]
-            graph.replay()
-            marks[0].record()
-            for one in marks[1:]:
-                graph.replay()
-                one.record()
-            marks[-1].synchronize()
-        return [begun.elapsed_time(done) / 1000 / len(turns) for begun, done in pairwise(marks)]
-
-    def _keep_busy(self) -> None:
-        """Work for the GPU while this side prepares: one that waits for much of the time lowers its clocks, and a
-        server's does not wait."""
-        data, times = self._chores
-        for _ in range(times):
-            data.add_(1)
+            self._chores.keep_busy()
+            return replayed(self._captured(kernel, turns), replays, len(turns))
 
     @cached_property
-    def _chores(self) -> tuple[Tensor, int]:
-        """Memory to go over, and how often, for it to take BUSY seconds."""
-        data = torch.zeros(1 << 26, device="cuda", dtype=torch.float32)
-        return data, max(int(BUSY / best_of(lambda: data.add_(1))), 1)
+    def _chores(self) -> Chores:
+        return Chores()
 
     def _load(self, kernel: Kernel, turn: Mapping[str, Any]) -> None:
         """Onto the GPU, without a launch: a slow kernel is launched once, and not to be loaded. Raises as `time`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,27 +58,33 @@ def answer(bench: Bench, problem: Problem, request: Mapping[str, Any]) -> dict[s
     return timing_json(timed(bench, problem, trial_of(request["trial"]), request["limit"]))
 
 
-def main() -> int:
-    """Answer until the input ends; after a fault say so and leave, since nothing after it could be believed."""
-    source, told = sys.argv[1:]
+def serve(begun: Callable[[], Callable[[Any], Mapping[str, Any]]], fault: str) -> int:
+    """Answer until the input ends, by what `begun` makes; after a fault say so under that word and leave, since nothing
+    after it could be believed."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # Triton and ptxas may print; only answers go to the parent
+    os.dup2(2, 1)  # Triton, ptxas and PyTorch may print; only answers go to the parent
+    answered = begun()
+    for line in sys.stdin:
+        try:
+            answers.write(json.dumps(answered(json.loads(line))) + "\n")
+        except Exception as error:
+            answers.write(json.dumps({fault: f"{type(error).__name__}: {error}"[:LONGEST]}) + "\n")
+            answers.flush()
+            os._exit(POISONED)
+    return 0
+
+
+def begin() -> Callable[[Any], dict[str, Any]]:
+    """The bench of the command line's source and problem, ready to answer."""
+    source, told = sys.argv[1:]
     problem = problem_of(json.loads(told))
     if problem.emulation:
         os.environ["TRITON_OVERRIDE_ARCH"] = problem.emulation.lowering
 
     from deploy.tune.gpu.bench import Bench
 
-    bench = Bench(Path(source), problem)
-    for line in sys.stdin:
-        try:
-            answers.write(json.dumps(answer(bench, problem, json.loads(line))) + "\n")
-        except Exception as error:
-            answers.write(json.dumps({"failed": f"{type(error).__name__}: {error}"[:LONGEST]}) + "\n")
-            answers.flush()
-            os._exit(POISONED)
-    return 0
+    return partial(answer, Bench(Path(source), problem), problem)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(begin, "failed"))

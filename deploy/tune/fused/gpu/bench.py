@@ -6,7 +6,6 @@ Every call of a CUDA graph takes another routing, and other copies of the weight
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from deploy.tune.fused.gpu import reference
 from deploy.tune.fused.gpu.layers import LAYERS, Experts, Layer, Told, Turn
 from deploy.tune.fused.gpu.operators import Operators
 from deploy.tune.gpu import routing, tensors
-from deploy.tune.gpu.ceilings import best_of, facts, mark
+from deploy.tune.gpu.ceilings import facts
+from deploy.tune.gpu.pace import Chores, replayed
 from deploy.tune.problem import Problem
 
 COLD = 4
@@ -25,8 +25,6 @@ COLD = 4
 MOST_TURNS, LEAST_TURNS, MOST_COPIES = 16, 2, 8
 WARM = 2
 """Calls before a graph is captured: kernels are compiled by then, and autotuned."""
-BUSY = 2e-3
-"""Seconds of other work before a measurement, so that the clocks are a working GPU's."""
 OUT = -30.0
 """The logit of an expert that was not drawn."""
 
@@ -135,27 +133,12 @@ class Bench:
         turns = self.turns(tokens)
         if (name, tokens) not in self._graphs:
             self._graphs[name, tokens] = captured(self.layer(name), turns)
-        graph = self._graphs[name, tokens]
-        marks = [mark() for _ in range(replays + 1)]
-        self._keep_busy()
-        graph.replay()
-        marks[0].record()
-        for one in marks[1:]:
-            graph.replay()
-            one.record()
-        marks[-1].synchronize()
-        return [begun.elapsed_time(done) / 1000 / len(turns) for begun, done in pairwise(marks)]
-
-    def _keep_busy(self) -> None:
-        data, times = self._chores
-        for _ in range(times):
-            data.add_(1)
+        self._chores.keep_busy()
+        return replayed(self._graphs[name, tokens], replays, len(turns))
 
     @cached_property
-    def _chores(self) -> tuple[Tensor, int]:
-        """Memory to go over, and how often, for it to take BUSY seconds."""
-        data = torch.zeros(1 << 26, device=tensors.DEVICE)
-        return data, max(int(BUSY / best_of(lambda: data.add_(1))), 1)
+    def _chores(self) -> Chores:
+        return Chores()
 
 
 def captured(layer: Layer, turns: tuple[Turn, ...]) -> torch.cuda.CUDAGraph:

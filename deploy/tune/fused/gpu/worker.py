@@ -6,13 +6,13 @@ python -m deploy.tune.fused.gpu.worker PROBLEM, with a problem as JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.tune.gpu.worker import LONGEST, POISONED, poisons
+from deploy.tune.gpu.worker import LONGEST, poisons, serve
 from deploy.tune.problem import problem_of
 
 if TYPE_CHECKING:
@@ -42,24 +42,14 @@ def told(bench: Bench, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"failed": text}
 
 
-def main() -> int:
-    """Answer until the input ends; after a fault say so and leave, since nothing after it could be believed."""
+def begin() -> Callable[[Any], dict[str, Any]]:
+    """The bench of the command line's problem, ready to answer."""
     problem = problem_of(json.loads(sys.argv[1]))
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # Triton and PyTorch may print; only answers go to the parent
 
     from deploy.tune.fused.gpu.bench import Bench
 
-    bench = Bench(problem)
-    for line in sys.stdin:
-        try:
-            answers.write(json.dumps(told(bench, json.loads(line))) + "\n")
-        except Exception as error:
-            answers.write(json.dumps({"fault": f"{type(error).__name__}: {error}"[:LONGEST]}) + "\n")
-            answers.flush()
-            os._exit(POISONED)
-    return 0
+    return partial(told, Bench(problem))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(begin, "fault"))
