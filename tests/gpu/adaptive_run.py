@@ -90,18 +90,18 @@ def one_model(asked: argparse.Namespace) -> None:
         warm(model, asked.warm, SIZES)
         return
     found: dict[str, Any] = {}
-    for step in steps(show, model, until, asked.out.with_name("tile.json")):
+    for step in steps(show, model, until):
         found |= step
         text = json.dumps({"host": show.host(asked.tree), "model": {"model": vars(model), **found}})
         asked.out.write_text(text)
         print(model.name, json.dumps(step)[-600:], flush=True)
 
 
-def steps(show: Any, model: Any, until: float, kept: Path) -> Iterator[dict[str, Any]]:
+def steps(show: Any, model: Any, until: float) -> Iterator[dict[str, Any]]:
     """What is shown of one model, one after the other; each is written down before the next begins."""
     from tests.gpu import adaptive_tiles
 
-    yield {"tiles": adaptive_tiles.trial(model, kept)}
+    yield {"tiles": adaptive_tiles.trial(model)}
     scene, memory = show.scene(model)
     yield memory
     yield {"selection": show.selection(scene)}

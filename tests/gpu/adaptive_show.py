@@ -85,11 +85,11 @@ def size(one: Scene, tokens: int) -> dict[str, Any]:
     calls = {name: (lambda layer=layer: layer(rows, logits)) for name, layer in ways.items()}
     calls["triton on the view"] = lambda: _forced(one, choice.NEVER, rows, logits)
     found = {name: _error(call(), wanted) for name, call in calls.items()}
-    # A way twice: how far two medians of the same thing lie apart. The slow ones once, and not at the largest sizes.
-    again = {"triton_kernels again": calls["triton_kernels"]}
+    # Ways twice: how far two medians of the same thing lie apart. Not the view at the largest sizes, where it is slow.
+    again = {f"{name} again": calls[name] for name in ("triton", "triton_kernels")}
     timed = {name: call for name, call in calls.items() if tokens < 4096 or name != "triton on the view"}
     row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "errors": found}
-    return row | {"eager": in_turn(timed | again)} | _graphs(timed, again, one, (rows, logits), wanted)
+    return row | {"eager": in_turn(timed | again, seconds=2)} | _graphs(timed, again, one, (rows, logits), wanted)
 
 
 def _forced(one: Scene, threshold: int, rows: Tensor, logits: Tensor) -> Tensor:
@@ -147,12 +147,12 @@ def selection(one: Scene, tokens: int = 8) -> dict[str, Any]:
 
 
 def _parts(one: Scene, rows: Tensor, logits: Tensor) -> dict[str, float]:
-    """What a call does more than stock: look the threshold up, count, and fetch the views."""
+    """What a call does more than stock: look the threshold up, count, and fetch the weights."""
     own = one.adaptive.moe.quant_method.adaptive
     calls = {
         "takes_large": lambda: choice.takes_large(rows, logits),
         "called": lambda: own.log.called(choice.SMALL, rows.shape[0]),
-        "views": lambda: own._views(one.adaptive.moe),
+        "weights": lambda: own._weights(one.adaptive.moe),
         "nothing": lambda: None,
     }
     return host_us(calls, 2000)

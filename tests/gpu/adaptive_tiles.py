@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,8 +26,9 @@ def take(tile: tuple[int, int]) -> None:
 
 
 @torch.inference_mode()
-def trial(model: Model, kept: Path) -> dict[str, Any]:
-    """Milliseconds in a graph by tile, beside the kernel's own layout; the first model's best is kept and taken."""
+def trial(model: Model) -> dict[str, Any]:
+    """Milliseconds in a graph by tile, beside the kernel's own layout; after it the tile is that of the patch set."""
+    shipped = tiles.WIDE["BLOCK_SIZE_N"], tiles.WIDE["BLOCK_SIZE_K"]
     view, alone = layers.build(model, "triton", choice.NEVER), layers.build(model, "triton")
     layers.fill(view)
     layers.transpose(view, alone)
@@ -38,16 +37,13 @@ def trial(model: Model, kept: Path) -> dict[str, Any]:
         # Above that SGLang's default is another tile.
         if tokens <= model.experts:
             rows.append({"tokens": tokens, **_times(view, alone, layers.batch(model, tokens))})
-    if not kept.is_file():
-        kept.write_text(json.dumps(min(TILES, key=lambda tile: sum(row[_name(tile)] / row["native"] for row in rows))))
-    taken = json.loads(kept.read_text())
-    take(taken)
+    take(shipped)
     del view, alone
     # Layers refer to themselves, and what they hold counts as memory.
     gc.collect()
     torch.cuda.empty_cache()
     choice.THRESHOLDS.clear()
-    return {"ms": rows, "taken": _name(taken)}
+    return {"ms": rows, "taken": _name(shipped)}
 
 
 def _times(view: Any, alone: Any, given: Any) -> dict[str, float]:

@@ -11,18 +11,25 @@ from typing import Any
 import torch
 
 Calls = dict[str, Callable[[], Any]]
-ROUNDS, IN_A_ROW = 7, 5
+IN_A_ROW = 5
+LEAST, MOST = 7, 101
+"""Rounds."""
 
 
-def in_turn(calls: Calls, rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
+def in_turn(calls: Calls, seconds: float = 0) -> dict[str, dict[str, float]]:
     """Milliseconds a call: median and quartiles over rounds, each of several calls that follow each other.
+
+    For so many seconds, or as few rounds as there may be: a host that sets the pace is unsteadier than a GPU.
 
     A call's time is the longer one of what the host and what the GPU need, as in a forward pass without a graph.
     """
     found: dict[str, list[float]] = {name: [] for name in calls}
     for call in (*calls.values(), *calls.values()):
         call()
-    for at in range(rounds):
+    begun = time.perf_counter()
+    for at in range(MOST):
+        if at >= LEAST and time.perf_counter() - begun > seconds:
+            break
         # Shuffled in every round, so that no way always follows the same one.
         for name in random.Random(at).sample(list(calls), len(calls)):
             found[name].append(_row(calls[name]))
@@ -42,7 +49,7 @@ def _row(call: Callable[[], Any]) -> float:
 
 def _summary(values: list[float]) -> dict[str, float]:
     low, middle, high = statistics.quantiles(values, n=4)
-    return {"ms": round(middle, 5), "low": round(low, 5), "high": round(high, 5)}
+    return {"ms": round(middle, 5), "low": round(low, 5), "high": round(high, 5), "rounds": len(values)}
 
 
 def captured(call: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:

@@ -47,13 +47,15 @@ def both_runners_are_made_over_one_storage() -> None:
         adaptive = one.quant_method.adaptive
         backends = [runner.runner_backend.value for runner in (adaptive.small, adaptive.large)]
         assert backends == ["triton", "triton_kernel"]
-        views = adaptive._views(one)
+        kept = adaptive._weights(one)
+        views, whole = kept
+        assert (whole.w13_weight is one.w13_weight, whole.w2_weight is one.w2_weight) == (True, True)
         for view, weight in ((views.w13_weight, one.w13_weight), (views.w2_weight, one.w2_weight)):
             assert weight.is_contiguous()
             assert (view.data_ptr(), view.shape) == (weight.data_ptr(), weight.transpose(1, 2).shape)
-        assert adaptive._views(one) is views
+        assert adaptive._weights(one) is kept
         one.w13_weight.data = one.w13_weight.data.clone()
-        assert adaptive._views(one).w13_weight.data_ptr() == one.w13_weight.data_ptr()
+        assert adaptive._weights(one)[0].w13_weight.data_ptr() == one.w13_weight.data_ptr()
 
 
 def a_loaded_layer_views_as_sglangs_own_has_its_weights() -> None:
@@ -68,7 +70,7 @@ def a_loaded_layer_views_as_sglangs_own_has_its_weights() -> None:
         loaded = torch.randn(shape, generator=dice).bfloat16()
         for each in (stock, one):
             each.weight_loader(getattr(each, f"{name}_weight"), loaded, f"{name}_weight", shard, 3)
-    views = one.quant_method.adaptive._views(one)
+    views, _ = one.quant_method.adaptive._weights(one)
     assert torch.equal(views.w13_weight[3], stock.w13_weight[3])
     assert torch.equal(views.w2_weight[3], stock.w2_weight[3])
 
@@ -104,6 +106,14 @@ def the_choice_is_right_at_the_threshold_one_below_and_one_above() -> None:
 def a_shape_without_an_adaptive_layer_is_routed_as_before() -> None:
     with asked(THRESHOLD):
         assert routed(topk(), 10 * THRESHOLD) == "STANDARD"
+
+
+def where_a_model_gives_places_of_experts_the_choice_is_the_same() -> None:
+    """As Qwen3-MoE does: SGLang makes them for trivial places too."""
+    with asked(THRESHOLD):
+        layer()
+        found = [routed(topk(), THRESHOLD + more, expert_location_dispatch_info=object()) for more in (-1, 0)]
+        assert found == ["STANDARD", "TRITON_KERNEL"], found
 
 
 def with_two_thresholds_each_serves_its_own_calls() -> None:
@@ -176,14 +186,6 @@ def while_a_graph_is_captured_nothing_is_counted() -> None:
         assert choice.CALLS == {"triton": 0, "triton_kernels": 0}
 
 
-def a_compiled_graph_takes_triton_for_every_size() -> None:
-    import torch
-
-    with asked(THRESHOLD), mock.patch.object(torch.compiler, "is_compiling", return_value=True):
-        layer()
-        assert routed(topk(), THRESHOLD) == "STANDARD"
-
-
 def the_runner_follows_the_form_of_the_routing_and_is_counted() -> None:
     with asked(THRESHOLD) as choice:
         one = layer()
@@ -206,6 +208,6 @@ CHECKS = (
     a_default_tile_with_short_rows_is_widened_and_no_other,
     only_over_a_view_sglangs_kernel_gets_the_wide_tile,
     while_a_graph_is_captured_nothing_is_counted,
-    a_compiled_graph_takes_triton_for_every_size,
+    where_a_model_gives_places_of_experts_the_choice_is_the_same,
     the_runner_follows_the_form_of_the_routing_and_is_counted,
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -74,7 +77,7 @@ def rows(*given: tuple[int, float, float]) -> Any:
     return {tokens: {"triton": small, "triton_kernels": large} for tokens, small, large in given}
 
 
-def routed(routing: Any, tokens: int) -> str:
+def routed(routing: Any, tokens: int, **given: Any) -> str:
     """What this routing gives a batch; the routing kernels are stood in for."""
     import torch
     from sglang.srt.layers.moe import topk as module
@@ -84,7 +87,8 @@ def routed(routing: Any, tokens: int) -> str:
         mock.patch.object(module, "routing", return_value=(None, None, None), create=True),
         mock.patch.object(module, "select_experts", return_value=standard),
     ):
-        return str(routing.forward_cuda(torch.zeros(tokens, SHAPE[1]), torch.zeros(tokens, SHAPE[0])).format.name)
+        rows, logits = torch.zeros(tokens, SHAPE[1]), torch.zeros(tokens, SHAPE[0])
+        return str(routing.forward_cuda(rows, logits, **given).format.name)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,18 +120,43 @@ def ran(one: Any, tokens: int) -> str:
 
 def taken(*, cuda: bool = True, usable: str = "", **given: Any) -> Any:
     """Server arguments that passed the first check on a host with CUDA and triton_kernels."""
-    from sglang.srt import utils  # type: ignore[import-not-found]
-    from sglang.srt.adaptive_moe import limits
+    from sglang.srt.adaptive_moe import limits  # type: ignore[import-not-found]
     from sglang.srt.server_args import ServerArgs
 
     args = ServerArgs(model_path="dummy", enable_adaptive_moe=True, **given)
+    with on_a_host(cuda, usable):
+        limits.take_server(args)
+    return args
+
+
+@contextmanager
+def on_a_host(cuda: bool = True, usable: str = "") -> Iterator[None]:
+    """As if there were CUDA, and a triton_kernels that imports."""
+    from sglang.srt import utils  # type: ignore[import-not-found]
+    from sglang.srt.adaptive_moe import limits
+
     with (
         mock.patch.object(utils, "is_cuda", return_value=cuda),
         mock.patch.object(utils, "is_triton_kernels_available", return_value=usable != "missing"),
         mock.patch.object(limits, "_unusable", return_value=usable),
     ):
-        limits.take_server(args)
-    return args
+        yield
+
+
+def served(model: Mapping[str, Any], **given: Any) -> Any:
+    """Server arguments that SGLang adjusted to a real model on a GPU of 80 GB, all its own defaults with them."""
+    from sglang.srt import server_args
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        on_a_host(),
+        mock.patch.object(server_args, "is_cuda", return_value=True),
+        mock.patch.object(server_args, "get_device_memory_capacity", return_value=81559),
+    ):
+        Path(folder, "config.json").write_text(json.dumps(model))
+        return server_args.ServerArgs(
+            model_path=folder, device="cuda", attention_backend="triton", enable_adaptive_moe=True, **given
+        )
 
 
 def settled() -> tuple[int, int]:

@@ -10,6 +10,7 @@ from tests.integration.adaptive_parts import (
     asked,
     layer,
     refused,
+    served,
     taken,
     topk,
 )
@@ -98,6 +99,16 @@ def a_good_server_is_held_to_triton_unless_sglang_chooses_another() -> None:
     refused(lambda: limits.check_server(args), "SGLang chose --moe-runner-backend flashinfer_mxfp4")
 
 
+def sglangs_own_defaults_for_a_whole_server_are_not_refused() -> None:
+    from tests.gpu.adaptive_models import MIXTRAL, OSS
+
+    for model in (MIXTRAL, OSS):
+        args = served(model)
+        # What SGLang sets itself, for trivial locations too.
+        assert (args.moe_runner_backend, args.ep_dispatch_algorithm) == ("triton", "static")
+    refused(lambda: served(MIXTRAL, ep_dispatch_algorithm="dynamic"), "--ep-dispatch-algorithm dynamic")
+
+
 def a_host_without_cuda_or_triton_kernels_is_refused_at_start() -> None:
     refused(lambda: taken(cuda=False), "no CUDA device")
     refused(lambda: taken(usable="missing"), "triton_kernels: it is not installed")
@@ -130,6 +141,7 @@ CHECKS = (
     expert_parallelism_is_refused_at_start,
     every_flag_that_rules_it_out_is_refused_at_start,
     a_good_server_is_held_to_triton_unless_sglang_chooses_another,
+    sglangs_own_defaults_for_a_whole_server_are_not_refused,
     a_host_without_cuda_or_triton_kernels_is_refused_at_start,
     serverargs_calls_the_check_before_and_after_it_adjusts_itself,
 )

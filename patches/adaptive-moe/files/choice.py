@@ -3,7 +3,7 @@
 import logging
 import sys
 from contextlib import contextmanager
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
 import torch
 
@@ -23,7 +23,6 @@ class Thresholds(NamedTuple):
     graph: int
 
 
-NONE = Thresholds(NEVER, NEVER)
 THRESHOLDS: Dict[Shape, Thresholds] = {}
 """Of every adaptive layer of this process."""
 CALLS: Dict[str, int] = {SMALL: 0, LARGE: 0}
@@ -37,12 +36,13 @@ def settled(shape: Shape, found: Thresholds) -> None:
 
 def takes_large(hidden_states: torch.Tensor, router_logits: torch.Tensor) -> bool:
     """Does this batch go to triton_kernels? Of a shape that no adaptive layer has, none does."""
-    if torch.compiler.is_compiling():
-        # A compiled graph serves many sizes, and triton_kernels' routing cannot be traced.
-        return False
     tokens, hidden = hidden_states.shape
-    found = THRESHOLDS.get((router_logits.shape[1], hidden), NONE)
-    return tokens >= (found.graph if for_a_graph() else found.eager)
+    found = THRESHOLDS.get((router_logits.shape[1], hidden))
+    if found is None:
+        return False
+    eager, graph = tokens >= found[0], tokens >= found[1]
+    # Mostly both say the same, and to ask whether it is for a graph costs as much as all else here.
+    return eager if eager == graph or not for_a_graph() else graph
 
 
 def for_a_graph() -> bool:
@@ -53,23 +53,22 @@ def for_a_graph() -> bool:
 
 
 class Log:
-    """Counts the calls of one layer's backends, and says the first one of each."""
+    """Counts the calls of one layer's backends, and says the first one of each backend and shape."""
 
-    told: set = set()
+    untold: Dict[Shape, Set[str]] = {}
     muted = False
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        self.left = Log.untold.setdefault(shape, {SMALL, LARGE})
 
     def called(self, backend: str, tokens: int) -> None:
-        """Not where a graph is captured or compiled: what is recorded there is run later, and not by Python."""
-        if torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing():
-            return
-        if Log.muted:
+        """Not where a graph is captured: what is recorded there is run later, and not by Python."""
+        if Log.muted or torch.cuda.is_current_stream_capturing():
             return
         CALLS[backend] += 1
-        if (self.shape, backend) not in Log.told:
-            Log.told.add((self.shape, backend))
+        if backend in self.left:
+            self.left.remove(backend)
             logger.info("Adaptive MoE %s: %d tokens take %s; thresholds %s.",
                         self.shape, tokens, backend, told(THRESHOLDS.get(self.shape)))  # fmt: skip
 

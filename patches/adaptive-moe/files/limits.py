@@ -80,7 +80,8 @@ def _flags(args: Any) -> Iterable[str]:
             "--enable-eplb": args.enable_eplb,
             "--ep-num-redundant-experts": args.ep_num_redundant_experts > 0,
             f"--init-expert-location {args.init_expert_location}": args.init_expert_location not in (None, "trivial"),
-            f"--ep-dispatch-algorithm {args.ep_dispatch_algorithm}": args.ep_dispatch_algorithm is not None,
+            # SGLang sets "static" itself; over a trivial location it maps every expert to itself.
+            f"--ep-dispatch-algorithm {args.ep_dispatch_algorithm}": args.ep_dispatch_algorithm not in (None, "static"),
             "an expert distribution recorder": args.expert_distribution_recorder_mode is not None,
             "LoRA": bool(args.enable_lora or args.lora_paths),
             f"--speculative-moe-runner-backend {spec}": spec not in (None, "auto", "triton"),
