@@ -57,10 +57,10 @@ def build(model: Model, backend: str, threshold: int | str | None = None) -> Lay
             model.experts, model.hidden, model.intermediate, layer_id=0, top_k=model.top_k,
             params_dtype=torch.bfloat16, inplace=False, **swiglu,
         )  # fmt: skip
-    form = {"triton": TopKOutputFormat.STANDARD, "triton_kernel": TopKOutputFormat.TRITON_KERNEL}[backend]
-    # What a server with the flag has; a layer keeps what it was built with.
+    # What a server with the flag has, or with triton alone; a layer keeps what it was built with.
     utils.MOE_RUNNER_BACKEND = utils.MoeRunnerBackend.TRITON
-    return Layer(moe, TopK(top_k=model.top_k, output_format=None if threshold is not None else form))
+    form = TopKOutputFormat.TRITON_KERNEL if backend == "triton_kernel" else None
+    return Layer(moe, TopK(top_k=model.top_k, output_format=form))
 
 
 def batch(model: Model, tokens: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 PORT = 29610
 COMPILE = 80
 """Seconds for it; what is not compiled then, the run compiles."""
+LATER = 70
+"""Seconds that are left for each model after this one: the first has the most weights."""
 WARM = ("triton", "view", "triton_kernels", "triton_kernels of few")
 """What is compiled before the times are taken, each by a process of its own."""
 
@@ -59,7 +61,7 @@ def main() -> None:
     print(f"compiled in {time.time() - begun:.0f} s", flush=True)
     record: dict[str, Any] = {"models": []}
     for at, model in enumerate(models):
-        left = (asked.seconds - (time.time() - begun)) / (len(models) - at)
+        left = asked.seconds - (time.time() - begun) - LATER * (len(models) - at - 1)
         part = asked.out.with_name(f"{asked.out.name}.{at}")
         subprocess.run([*words, "--model", str(at), "--out", str(part), "--seconds", str(left)], check=False)
         if part.is_file():

@@ -49,7 +49,7 @@ def moe_kernels(trace: bytes) -> dict[str, int]:
 def of_interest(text: str) -> list[str]:
     """The lines of a log that tell of the patch set, and the error that ended a server; else its last lines."""
     lines = text.splitlines()
-    own = [line for line in lines if "daptive" in line and "server_args=" not in line and "File " not in line]
+    own = [line for line in lines if "Adaptive MoE" in line]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b", line)]
     found = [line[:600] for line in dict.fromkeys((*own, *errors))][:40]
     return found or [line[:300] for line in lines[-12:]]

@@ -95,6 +95,8 @@ def start(one: Server, asked: argparse.Namespace) -> None:
     """Its processes are a session of their own, and its log is a file."""
     words = [sys.executable, "-m", "tests.gpu.adaptive_serve", str(asked.tree), str(asked.own)]
     words += ["--model-path", str(asked.work / one.model), *FLAGS.split(), "--port", str(one.port)]
+    # Else SGLang draws one, and two servers of a host may draw the same.
+    words += ["--nccl-port", str(one.port + 50)]
     words += ["--cuda-graph-bs", *map(str, GRAPHS), *one.flags]
     cache = {"SGLANG_ADAPTIVE_MOE_CACHE": str(asked.work / f"cache-{one.name}")}
     quiet = {"SGLANG_SKIP_SGL_KERNEL_VERSION_CHECK": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

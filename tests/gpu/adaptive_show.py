@@ -89,7 +89,7 @@ def size(one: Scene, tokens: int) -> dict[str, Any]:
     again = {f"{name} again": calls[name] for name in ("triton", "triton_kernels")}
     timed = {name: call for name, call in calls.items() if tokens < 4096 or name != "triton on the view"}
     row = {"tokens": tokens, "chosen": _chosen(one.adaptive, rows, logits), "errors": found}
-    return row | {"eager": in_turn(timed | again, seconds=2)} | _graphs(timed, again, one, (rows, logits), wanted)
+    return row | {"eager": in_turn(timed | again, seconds=1)} | _graphs(timed, again, one, (rows, logits), wanted)
 
 
 def _forced(one: Scene, threshold: int, rows: Tensor, logits: Tensor) -> Tensor:
