@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
-from types import FrameType
 
 import click
 
 from deploy import __version__
+from deploy.cli.interruption import Interruption
 from deploy.errors import DeployError
 
 COMMANDS = {
@@ -60,8 +59,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; exit codes are those of deploy/errors.py, 130 on Ctrl-C."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    Interruption().listen()
     try:
         code = cli.main(prog_name="build-and-deploy.py", standalone_mode=False)
     except click.ClickException as error:
@@ -81,10 +79,3 @@ def show(error: DeployError) -> int:
     if error.hint:
         click.echo(click.style("hint: ", fg="cyan") + error.hint, err=True)
     return error.exit_code
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """Undo what was begun, once: a second Ctrl-C would leave half of it behind. A polite kill is Ctrl-C too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt

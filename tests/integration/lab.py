@@ -45,7 +45,8 @@ class Lab:
         return str(self.folder / "cluster.yaml")
 
     def environ(self, **more: str) -> dict[str, str]:
-        return {**os.environ, "DOCKER_CONFIG": str(self.folder / "docker"), **more}
+        # Where a command hangs, SIGABRT lets it say in which line each thread is.
+        return {**os.environ, "DOCKER_CONFIG": str(self.folder / "docker"), "PYTHONFAULTHANDLER": "1", **more}
 
     def cluster(self, nodes: int, **more: Any) -> str:
         """A cluster.yaml on the first nodes; `environment`, `server` and the like as in the file."""
@@ -148,5 +149,10 @@ def interrupt_at(process: subprocess.Popen[str], mark: str, delay: float = 0.0) 
     said = read_until(process, mark)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=90)
+    try:
+        out, err = process.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate(timeout=10)
+        raise AssertionError(f"it has not ended 90 s after Ctrl-C: {said}{err}{out}") from None
     return process.returncode, said + err + out
