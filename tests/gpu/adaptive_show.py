@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import triton
-from sglang.srt.adaptive_moe import choice  # type: ignore[import-not-found]
+from sglang.srt.adaptive_moe import cache, choice  # type: ignore[import-not-found]
 from sglang.version import __version__ as sglang_version  # type: ignore[import-not-found]
 
 from tests.gpu import adaptive_layers as layers
@@ -49,7 +49,8 @@ def scene(model: Model) -> tuple[Scene, dict[str, Any]]:
     torch.cuda.empty_cache()
     memory["activations"] = {name: _peak(model, one) for name, one in (("triton", alone), ("triton_kernels", other))}
     settled = {mode: "never" if one >= choice.NEVER else one for mode, one in found._asdict().items()}
-    return Scene(model, adaptive, alone, other, found), {"thresholds": settled, "memory": memory}
+    profile = cache.read(cache.key(adaptive.moe.quant_method.adaptive.config, adaptive.moe.w13_weight))
+    return Scene(model, adaptive, alone, other, found), {"thresholds": settled, "memory": memory, "profile": profile}
 
 
 def _memory(model: Model, adaptive: Layer, before: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
 from collections.abc import Callable
@@ -10,29 +9,30 @@ from typing import Any
 
 import torch
 
+from tests.gpu.orders import orders
+
 Calls = dict[str, Callable[[], Any]]
 IN_A_ROW = 5
-LEAST, MOST = 7, 101
-"""Rounds."""
+MOST = 10
+"""So often at most all orders of the ways are taken."""
 
 
 def in_turn(calls: Calls, seconds: float = 0) -> dict[str, dict[str, float]]:
     """Milliseconds a call: median and quartiles over rounds, each of several calls that follow each other.
 
-    For so many seconds, or as few rounds as there may be: a host that sets the pace is unsteadier than a GPU.
-
-    A call's time is the longer one of what the host and what the GPU need, as in a forward pass without a graph.
+    A call's time is the longer one of what the host and what the GPU need, as in a forward pass without a graph. All
+    orders of the ways are taken once, and again while `seconds` last: a host is unsteadier than a GPU.
     """
     found: dict[str, list[float]] = {name: [] for name in calls}
     for call in (*calls.values(), *calls.values()):
         call()
-    begun = time.perf_counter()
+    names, begun = list(calls), time.perf_counter()
     for at in range(MOST):
-        if at >= LEAST and time.perf_counter() - begun > seconds:
+        if at and time.perf_counter() - begun > seconds:
             break
-        # Shuffled in every round, so that no way always follows the same one.
-        for name in random.Random(at).sample(list(calls), len(calls)):
-            found[name].append(_row(calls[name]))
+        for order in orders(len(names)):
+            for way in order:
+                found[names[way]].append(_row(calls[names[way]]))
     return {name: _summary(values) for name, values in found.items()}
 
 
