@@ -58,23 +58,6 @@ def both_runners_are_made_over_one_storage() -> None:
         assert adaptive._weights(one)[0].w13_weight.data_ptr() == one.w13_weight.data_ptr()
 
 
-def a_loaded_layer_views_as_sglangs_own_has_its_weights() -> None:
-    import torch
-
-    dice = torch.Generator().manual_seed(0)
-    with asked(None):
-        stock = layer()
-    with asked(THRESHOLD):
-        one = layer()
-    for name, shard, shape in (("w13", "w1", (32, 64)), ("w13", "w3", (32, 64)), ("w2", "w2", (64, 32))):
-        loaded = torch.randn(shape, generator=dice).bfloat16()
-        for each in (stock, one):
-            each.weight_loader(getattr(each, f"{name}_weight"), loaded, f"{name}_weight", shard, 3)
-    views, _ = one.quant_method.adaptive._weights(one)
-    assert torch.equal(views.w13_weight[3], stock.w13_weight[3])
-    assert torch.equal(views.w2_weight[3], stock.w2_weight[3])
-
-
 def only_a_transposed_view_of_whole_weights_passes_sglangs_assertion() -> None:
     import torch
     from sglang.srt.layers.moe.fused_moe_triton import fused_moe
@@ -197,7 +180,6 @@ CHECKS = (
     the_flags_are_off_and_1536_by_default,
     the_threshold_is_a_number_of_tokens_or_auto,
     both_runners_are_made_over_one_storage,
-    a_loaded_layer_views_as_sglangs_own_has_its_weights,
     only_a_transposed_view_of_whole_weights_passes_sglangs_assertion,
     without_the_flag_a_layer_is_sglangs_own,
     the_choice_is_right_at_the_threshold_one_below_and_one_above,

@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration import adaptive_choosing, adaptive_measuring, adaptive_refusing
+from tests.integration import adaptive_choosing, adaptive_loading, adaptive_measuring, adaptive_refusing
 
 Check = Callable[[], None]
-CHECKS: tuple[Check, ...] = (*adaptive_choosing.CHECKS, *adaptive_refusing.CHECKS, *adaptive_measuring.CHECKS)
+PARTS = (adaptive_choosing, adaptive_loading, adaptive_refusing, adaptive_measuring)
+CHECKS: tuple[Check, ...] = tuple(check for part in PARTS for check in part.CHECKS)
 
 
 def main(tree: Path, out: Path) -> None:
