@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from tests.gpu import adaptive_tree
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 """The sizes of the table that came with the proposal."""
@@ -29,10 +30,7 @@ WARM = ("triton", "view", "triton_kernels", "triton_kernels of few")
 
 def arguments() -> argparse.Namespace:
     """The command line; `--model` is how the run calls itself."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.gpu.adaptive_run")
-    parser.add_argument("--tree", type=Path, required=True, help="a patched tree")
-    parser.add_argument("--own", type=Path, required=True, help="the packages that were carried")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = adaptive_tree.parser("adaptive_run")
     parser.add_argument("--seconds", type=float, default=400, help="no size is begun later than that")
     parser.add_argument("--models", type=int, default=3, help="the first N of adaptive_layers.MODELS")
     parser.add_argument("--model", type=int, help=argparse.SUPPRESS)
@@ -76,8 +74,6 @@ def one_model(asked: argparse.Namespace) -> None:
     """In its own process, since SGLang's arguments are of a process."""
     import logging
 
-    from tests.gpu import adaptive_tree
-
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     until = time.time() + asked.seconds
     adaptive_tree.reach(asked.tree, asked.own)
@@ -94,7 +90,7 @@ def one_model(asked: argparse.Namespace) -> None:
     found: dict[str, Any] = {}
     for step in steps(show, model, until):
         found |= step
-        text = json.dumps({"host": show.host(asked.tree), "model": {"model": vars(model), **found}})
+        text = json.dumps({"host": adaptive_tree.host(asked.tree), "model": {"model": vars(model), **found}})
         asked.out.write_text(text)
         print(model.name, json.dumps(step)[-600:], flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COUNTER = re.compile(r'^sglang:adaptive_moe_layer_calls_total\{[^}]*backend="(\w+)"[^}]*\} (\S+)$', re.MULTILINE)
@@ -46,9 +46,8 @@ def moe_kernels(trace: bytes) -> dict[str, int]:
     return {backend: sum(part in name for name in names) for backend, part in KERNELS.items()}
 
 
-def of_interest(text: str) -> list[str]:
+def of_interest(lines: Sequence[str]) -> list[str]:
     """The lines of a log that tell of the patch set, and the error that ended a server; else its last lines."""
-    lines = text.splitlines()
     own = [line for line in lines if "Adaptive MoE" in line]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b", line)]
     found = [line[:600] for line in dict.fromkeys((*own, *errors))][:40]

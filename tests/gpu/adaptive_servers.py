@@ -11,12 +11,9 @@ import argparse
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,8 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.gpu import adaptive_said as said
+from tests.gpu import adaptive_tree
+from tests.gpu.adapt import Launch
 from tests.gpu.adaptive_models import LAYERS, MODELS, VOCABULARY, make
+from tests.gpu.observe import post
 from tests.gpu.prepare import CONFIG as GLM
+from tests.gpu.ranks import Quiet, answer, none_left, page, until
+
+ROOT = Path(__file__).parents[2]
 
 THRESHOLD = 32
 GRAPHS = (1, 4, 16, 48)
@@ -42,20 +45,16 @@ FLAGS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Server:
-    """One server: `backend` alone, or adaptive with a threshold; `refused` where it may not start."""
+    """One server: a backend alone, or adaptive with a threshold; `refused` where it may not start."""
 
     name: str
     model: str
     flags: tuple[str, ...]
     port: int
     refused: bool = False
-    process: subprocess.Popen[bytes] | None = None
     found: dict[str, Any] = field(default_factory=dict)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
 
 
 def servers() -> list[Server]:
@@ -81,68 +80,36 @@ def servers() -> list[Server]:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.gpu.adaptive_servers")
-    parser.add_argument("--tree", type=Path, required=True, help="a patched tree")
-    parser.add_argument("--own", type=Path, required=True, help="the packages that were carried")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = adaptive_tree.parser("adaptive_servers")
     parser.add_argument("--seconds", type=float, default=200, help="until when a server has to serve")
     parser.add_argument("--work", type=Path, default=Path("/tmp/adaptive-servers"), help="models, logs and traces")
     parser.add_argument("--only", help="names of servers, by commas")
     return parser.parse_args()
 
 
-def start(one: Server, asked: argparse.Namespace) -> None:
-    """Its processes are a session of their own, and its log is a file."""
-    words = [sys.executable, "-m", "tests.gpu.adaptive_serve", str(asked.tree), str(asked.own)]
+def launch(one: Server, asked: argparse.Namespace) -> Launch:
+    """How it is started."""
+    words = [sys.executable, "-m", "tests.gpu.adaptive_serve", str(asked.tree.absolute()), str(asked.own.absolute())]
     words += ["--model-path", str(asked.work / one.model), *FLAGS.split(), "--port", str(one.port)]
     # Else SGLang draws one, and two servers of a host may draw the same.
     words += ["--nccl-port", str(one.port + 50)]
     words += ["--cuda-graph-bs", *map(str, GRAPHS), *one.flags]
-    cache = {"SGLANG_ADAPTIVE_MOE_CACHE": str(asked.work / f"cache-{one.name}")}
-    quiet = {"SGLANG_SKIP_SGL_KERNEL_VERSION_CHECK": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    with log(one, asked.work).open("wb") as out:
-        one.process = subprocess.Popen(
-            words, stdout=out, stderr=out, env=os.environ | cache | quiet, start_new_session=True
-        )
-
-
-def log(one: Server, work: Path) -> Path:
-    """Where a server's processes write."""
-    return work / f"{one.model}-{one.name}.log"
-
-
-def wait(one: Server, until: float) -> str:
-    """Until it serves ("ready"), has gone ("gone") or the time is up ("late")."""
-    assert one.process is not None
-    while time.time() < until:
-        if one.process.poll() is not None:
-            return "gone"
-        try:
-            with urllib.request.urlopen(one.url("/health_generate"), timeout=30) as answer:
-                if answer.status == 200:
-                    return "ready"
-        except OSError:
-            pass
-        time.sleep(0.5)
-    return "late"
+    environment = {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+        "SGLANG_ADAPTIVE_MOE_CACHE": str(asked.work / f"cache-{one.name}"),
+        "SGLANG_SKIP_SGL_KERNEL_VERSION_CHECK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return Launch(0, tuple(words), environment, one.port)
 
 
 def ask(one: Server, prompts: list[list[int]], tokens: int) -> list[dict[str, Any]]:
     """Greedy answers with the log probabilities of all tokens, those of the prompts too."""
     sampling = {"temperature": 0, "max_new_tokens": tokens, "ignore_eos": True}
     body = {"input_ids": prompts, "sampling_params": sampling, "return_logprob": True, "logprob_start_len": 0}
-    found: list[dict[str, Any]] = post(one, "/generate", body)
+    found: list[dict[str, Any]] = json.loads(str(post(one.port, "/generate", body, 120)["body"]))
     return found
-
-
-def post(one: Server, path: str, body: Mapping[str, Any]) -> Any:
-    """What it answers, of JSON where it is that."""
-    request = urllib.request.Request(
-        one.url(path), json.dumps(body).encode(), headers={"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        text = answer.read().decode()
-    return json.loads(text) if text[:1] in "[{" else text
 
 
 def prompt(tokens: int) -> list[int]:
@@ -152,8 +119,7 @@ def prompt(tokens: int) -> list[int]:
 
 def calls(one: Server) -> dict[str, int]:
     """The counter of the chosen backends, as /metrics has it."""
-    with urllib.request.urlopen(one.url("/metrics"), timeout=30) as answer:
-        return said.counted(answer.read().decode())
+    return said.counted(page(one.port, "/metrics", 30))
 
 
 def flush(one: Server) -> None:
@@ -179,10 +145,10 @@ def kernels(one: Server, size: int, work: Path) -> dict[str, int]:
     folder = work / f"trace-{one.model}-{one.name}-{size}"
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"output_dir": str(folder), "num_steps": STEPS, "activities": ["GPU"], "profile_by_stage": True}
-    post(one, "/start_profile", asked)
+    post(one.port, "/start_profile", asked, 30)
     ask(one, [prompt(16)] * size, 3 * STEPS)
-    until = time.time() + 15
-    while time.time() < until:
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
         for trace in folder.glob("*DECODE*.trace.json.gz"):
             with suppress(EOFError, ValueError):
                 return said.moe_kernels(trace.read_bytes())
@@ -190,51 +156,52 @@ def kernels(one: Server, size: int, work: Path) -> dict[str, int]:
     return {}
 
 
-def run(one: Server, asked: argparse.Namespace, until: float) -> None:
+def run(one: Server, asked: argparse.Namespace, end: float) -> None:
     """Start it, wait, show; what went wrong is written down too."""
-    begun = time.time()
-    start(one, asked)
-    try:
-        one.found["state"] = wait(one, until)
-        one.found["seconds"] = round(time.time() - begun, 1)
-        if one.found["state"] == "ready":
-            for step in show(one, asked):
-                one.found |= step
-    except Exception as error:
-        one.found["error"] = repr(error)
-    finally:
-        assert one.process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.wait()
-        one.found["log"] = said.of_interest(log(one, asked.work).read_text(errors="replace"))
+    rank = Quiet(launch(one, asked), (asked.work / f"{one.model}-{one.name}.log").absolute(), time.monotonic())
+    with none_left([rank]):
+        until(lambda: rank.exit is not None or ready(one), end - time.monotonic(), 0.5)
+        one.found["state"] = "gone" if rank.exit else "ready" if ready(one) else "late"
+        one.found["seconds"] = round(rank.now(), 1)
+        try:
+            for step in show(one, asked) if one.found["state"] == "ready" else ():
+                one.found.update(step)
+        except Exception as error:
+            one.found["error"] = repr(error)
+    one.found["log"] = said.of_interest([line for _, line in rank.lines])
     told = {name: value for name, value in one.found.items() if name != "answers"}
     print(one.model, one.name, json.dumps(told)[:1200], flush=True)
+
+
+def ready(one: Server) -> bool:
+    """It answers with a token."""
+    return answer(one.port, "/health_generate", 30) == 200
 
 
 def main() -> None:
     """All servers at once; the record is written whenever one has ended."""
     asked = arguments()
-    until = time.time() + asked.seconds
+    end = time.monotonic() + asked.seconds
     asked.work.mkdir(parents=True, exist_ok=True)
     for name, config in MODELS.items():
         make(asked.work / name, config)
     (asked.work / "glm").mkdir(exist_ok=True)
     (asked.work / "glm" / "config.json").write_text(json.dumps(GLM))
-    print(f"models made, {until - time.time():.0f} s left", flush=True)
+    print(f"models made, {end - time.monotonic():.0f} s left", flush=True)
     chosen = [one for one in servers() if not asked.only or one.name in asked.only.split(",")]
     with ThreadPoolExecutor(len(chosen)) as pool:
-        for _ in as_completed([pool.submit(run, one, asked, until) for one in chosen]):
-            write(chosen, asked.out)
+        for _ in as_completed([pool.submit(run, one, asked, end) for one in chosen]):
+            write(chosen, asked)
 
 
-def write(chosen: list[Server], out: Path) -> None:
+def write(chosen: list[Server], asked: argparse.Namespace) -> None:
     """What all of them showed so far."""
     rows = [
         {"model": one.model, "server": one.name, "flags": one.flags, "refused": one.refused, **one.found}
         for one in chosen
     ]
-    out.write_text(json.dumps({"threshold": THRESHOLD, "graphs": GRAPHS, "servers": rows}, indent=1) + "\n")
+    record = {**adaptive_tree.host(asked.tree), "threshold": THRESHOLD, "graphs": GRAPHS, "servers": rows}
+    asked.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-import triton
 from sglang.srt.adaptive_moe import cache, choice  # type: ignore[import-not-found]
-from sglang.version import __version__ as sglang_version  # type: ignore[import-not-found]
 
 from tests.gpu import adaptive_layers as layers
 from tests.gpu.adaptive_layers import Layer, Model, Tensor, batch
@@ -25,12 +22,6 @@ class Scene:
     triton: Layer
     triton_kernels: Layer
     thresholds: choice.Thresholds
-
-
-def host(tree: Path) -> dict[str, Any]:
-    """What the figures are of."""
-    versions = {"torch": torch.__version__, "triton": triton.__version__, "sglang": sglang_version}
-    return {"gpu": torch.cuda.get_device_name(), **versions, "tree": tree.name}
 
 
 @torch.inference_mode()

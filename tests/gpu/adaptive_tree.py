@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -13,6 +14,26 @@ from typing import Any
 
 ABSENT = ("xgrammar", "vllm", "outlines", "decord", "flashinfer", "anthropic", "torchao", "soundfile")
 """Stood in for where they are not installed: the tree imports names of them, and what is run here calls none."""
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """What every run over such a tree is given."""
+    made = argparse.ArgumentParser(prog=f"python3 -m tests.gpu.{program}")
+    made.add_argument("--tree", type=Path, required=True, help="a patched tree")
+    made.add_argument("--own", type=Path, required=True, help="the packages that were carried")
+    made.add_argument("--out", type=Path, required=True)
+    return made
+
+
+def host(tree: Path) -> dict[str, str]:
+    """What the figures of a run are of."""
+    import torch
+    import triton
+
+    version: dict[str, str] = {}
+    exec((tree / "sglang/version.py").read_text(), version)
+    versions = {"torch": torch.__version__, "triton": triton.__version__, "sglang": version["__version__"]}
+    return {"gpu": torch.cuda.get_device_name(), **versions}
 
 
 class Nothing(type):

@@ -25,8 +25,8 @@ from deploy.bench.workload import KINDS, text
 from tests.gpu import prepare
 from tests.gpu.engine_run import SGLANG, device
 from tests.gpu.lives import CONTEXT, ENDS, LIVES, Life, launch
-from tests.gpu.ranks import none_left
-from tests.gpu.served import SPARE, Bench, Quiet, lived
+from tests.gpu.ranks import Quiet, none_left
+from tests.gpu.served import SPARE, Bench, lived
 
 CLUSTER = """\
 name: one

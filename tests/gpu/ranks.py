@@ -79,6 +79,13 @@ class Rank:
             time.sleep(PAUSE)
 
 
+class Quiet(Rank):
+    """A server that nobody asks for its health: each such question is a request too."""
+
+    def _ask(self) -> None:
+        return
+
+
 def note(health: list[dict[str, object]], at: float, took: float, says: int | str) -> None:
     """Add an answer, or lengthen the last entry if it says the same."""
     if health and health[-1]["says"] == says:
@@ -105,6 +112,13 @@ def answer(port: int, path: str, patience: float) -> int | str:
         return error.code
     except (OSError, ValueError) as error:
         return reason(error)
+
+
+def page(port: int, path: str, patience: float) -> str:
+    """The text of a GET. Raises OSError where there is none."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=patience) as response:
+        text: str = response.read().decode()
+    return text
 
 
 def reason(error: Exception) -> str:

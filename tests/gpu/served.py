@@ -20,20 +20,13 @@ from typing import Any
 from tests.gpu.counts import by_load, by_repeat, by_request, counted, totals
 from tests.gpu.lives import Life, Step, words
 from tests.gpu.observe import CHAT, post
-from tests.gpu.ranks import Rank, until
+from tests.gpu.ranks import Quiet, Rank, page, until
 
 ROOT = Path(__file__).resolve().parents[2]
 START, FIRST = 330.0, 200.0
 """Seconds until a server is ready, and until its first answers, for which it compiles kernels."""
 WARM_LENGTHS = (1, 40, 300, 1500, 3000)
 SPARE = 12.0
-
-
-class Quiet(Rank):
-    """A server that nobody asks for its health: each such question is a request too."""
-
-    def _ask(self) -> None:
-        return
 
 
 @dataclass
@@ -161,7 +154,6 @@ def sums(engine: Sequence[Any]) -> dict[str, int]:
 def exposed(rank: Rank) -> dict[str, float]:
     """The engine's counters now; none where it exposes none."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{rank.launch.port}/metrics", timeout=10) as answer:
-            return totals(answer.read().decode())
+        return totals(page(rank.launch.port, "/metrics", 10))
     except (OSError, urllib.error.URLError, ValueError):
         return {}

@@ -39,6 +39,6 @@ def test_kernels_of_a_trace_are_counted_by_backend() -> None:
 
 
 def test_of_a_log_the_own_lines_and_the_error_count_else_its_end() -> None:
-    log = "x\nserver_args=ServerArgs(enable_adaptive_moe=True)\n[now] Adaptive MoE (8, 64): 5 tokens\nValueError: no\n"
-    assert said.of_interest(log) == ["[now] Adaptive MoE (8, 64): 5 tokens", "ValueError: no"]
-    assert said.of_interest("a\nb\n") == ["a", "b"]
+    own = ["[now] Adaptive MoE (8, 64): 5 tokens", "ValueError: no"]
+    assert said.of_interest(["x", "server_args=ServerArgs(enable_adaptive_moe=True)", *own]) == own
+    assert said.of_interest(["a", "b"]) == ["a", "b"]
