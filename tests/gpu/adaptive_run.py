@@ -88,10 +88,10 @@ def one_model(asked: argparse.Namespace) -> None:
         warm(model, asked.warm, SIZES)
         return
     found: dict[str, Any] = {}
+    host = adaptive_tree.host(asked.tree)
     for step in steps(show, model, until):
         found |= step
-        text = json.dumps({"host": adaptive_tree.host(asked.tree), "model": {"model": vars(model), **found}})
-        asked.out.write_text(text)
+        asked.out.write_text(json.dumps({"host": host, "model": {"model": vars(model), **found}}))
         print(model.name, json.dumps(step)[-600:], flush=True)
 
 

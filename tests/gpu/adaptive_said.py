@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def counted(metrics: str) -> dict[str, int]:
 
 def more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     """How much each count grew; what did not is left out."""
-    return {name: grown for name in after if (grown := after[name] - before.get(name, 0))}
+    return dict(Counter(after) - Counter(before))
 
 
 def logprobs(answer: Mapping[str, Any]) -> list[float]:

@@ -160,8 +160,8 @@ def run(one: Server, asked: argparse.Namespace, end: float) -> None:
     """Start it, wait, show; what went wrong is written down too."""
     rank = Quiet(launch(one, asked), (asked.work / f"{one.model}-{one.name}.log").absolute(), time.monotonic())
     with none_left([rank]):
-        until(lambda: rank.exit is not None or ready(one), end - time.monotonic(), 0.5)
-        one.found["state"] = "gone" if rank.exit else "ready" if ready(one) else "late"
+        came = until(lambda: rank.exit is not None or ready(one), end - time.monotonic(), 0.5)
+        one.found["state"] = "gone" if rank.exit else "ready" if came else "late"
         one.found["seconds"] = round(rank.now(), 1)
         try:
             for step in show(one, asked) if one.found["state"] == "ready" else ():
@@ -187,21 +187,22 @@ def main() -> None:
         make(asked.work / name, config)
     (asked.work / "glm").mkdir(exist_ok=True)
     (asked.work / "glm" / "config.json").write_text(json.dumps(GLM))
+    host = adaptive_tree.host(asked.tree)
     print(f"models made, {end - time.monotonic():.0f} s left", flush=True)
     chosen = [one for one in servers() if not asked.only or one.name in asked.only.split(",")]
     with ThreadPoolExecutor(len(chosen)) as pool:
         for _ in as_completed([pool.submit(run, one, asked, end) for one in chosen]):
-            write(chosen, asked)
+            write(chosen, host, asked.out)
 
 
-def write(chosen: list[Server], asked: argparse.Namespace) -> None:
+def write(chosen: list[Server], host: dict[str, str], out: Path) -> None:
     """What all of them showed so far."""
     rows = [
         {"model": one.model, "server": one.name, "flags": one.flags, "refused": one.refused, **one.found}
         for one in chosen
     ]
-    record = {**adaptive_tree.host(asked.tree), "threshold": THRESHOLD, "graphs": GRAPHS, "servers": rows}
-    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    record = {**host, "threshold": THRESHOLD, "graphs": GRAPHS, "servers": rows}
+    out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
